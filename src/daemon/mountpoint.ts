@@ -1,0 +1,98 @@
+import { execFile } from 'node:child_process';
+import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { EXIT, ExitError } from './exit-code.ts';
+
+/** The file system type of our mounts, as /proc/mounts has it; fs/fuse-mount.ts sets it. */
+const FS_TYPE = 'fuse.pkvm-tracefs';
+
+const FUSE_DEVICE = '/dev/fuse';
+
+/** @throws ExitError when this machine or this user cannot mount. */
+export function checkFuse(): void {
+  try {
+    accessSync(FUSE_DEVICE, constants.R_OK | constants.W_OK);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT')
+      throw new ExitError(EXIT.UNAVAILABLE, 'no /dev/fuse: load the fuse module (modprobe fuse)');
+    throw new ExitError(
+      EXIT.NO_PERMISSION,
+      'no access to /dev/fuse: run as root, or chmod it 0666',
+    );
+  }
+}
+
+/**
+ * Makes sure that `dir` can be mounted on, and clears a mount of ours whose daemon was killed.
+ *
+ * @throws ExitError that says what is wrong with it.
+ */
+export async function checkMountpoint(dir: string): Promise<void> {
+  if (isStale(dir)) await unmount(dir);
+  const problem = problemOf(dir);
+  if (problem !== undefined) throw new ExitError(EXIT.NO_INPUT, `${dir} ${problem}`);
+}
+
+function problemOf(dir: string): string | undefined {
+  try {
+    if (isOurs(dir)) return 'is mounted already: umount it, or take another directory';
+    if (!statSync(dir).isDirectory()) return 'is not a directory';
+    if (readdirSync(dir).length > 0) return 'is not empty: take an empty directory';
+    return undefined;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return 'does not exist: mkdir it first';
+    return `cannot be used: ${(error as Error).message}`;
+  }
+}
+
+/** Whether one of our mounts is at `dir`, its daemon alive or not. */
+export function isOurs(dir: string): boolean {
+  return mounts().some(({ path, type }) => path === dir && type === FS_TYPE);
+}
+
+/** A mount whose daemon is gone answers ENOTCONN. */
+function isStale(dir: string): boolean {
+  try {
+    statSync(dir);
+    return false;
+  } catch (error) {
+    return codeOf(error) === 'ENOTCONN' && isOurs(dir);
+  }
+}
+
+/**
+ * Unmounts `dir`; what is still in use goes from sight now and for good when it is closed.
+ *
+ * @throws ExitError
+ */
+export async function unmount(dir: string): Promise<void> {
+  try {
+    await promisify(execFile)('fusermount', ['-u', '-z', '--', dir]);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT')
+      throw new ExitError(EXIT.UNAVAILABLE, 'no fusermount: apt install fuse');
+    throw new ExitError(EXIT.NO_PERMISSION, `${dir} cannot be unmounted: ${stderrOf(error)}`);
+  }
+}
+
+function mounts(): { path: string; type: string }[] {
+  return readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' '))
+    .map(([, path = '', type = '']) => ({ path: unescapeOctal(path), type }));
+}
+
+/** Blanks and backslashes in a path are written as \040 and the like: proc(5). */
+const unescapeOctal = (path: string): string =>
+  path.replace(/\\([0-7]{3})/g, (_, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  );
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
+}
+
+function stderrOf(error: unknown): string {
+  const { stderr, message } = error as { stderr?: string; message: string };
+  return (stderr || message).trim();
+}

@@ -1,0 +1,49 @@
+import { PAGE_DATA, PAGE_DATA_SIZE } from '../ringbuffer/buffer-page.ts';
+import {
+  RINGBUF_TYPE_DATA_TYPE_LEN_MAX,
+  RINGBUF_TYPE_PADDING,
+  RINGBUF_TYPE_TIME_EXTEND,
+  RINGBUF_TYPE_TIME_STAMP,
+} from '../ringbuffer/event-header.ts';
+import type { RemoteEvent, RemoteField } from './trace-remote.ts';
+
+/** The text of events/SYSTEM/EVENT/format, from which tools learn how to read an entry. */
+export function eventFormat({ name, id, fields, printFmt }: RemoteEvent): string {
+  const common = { type: 'unsigned short', name: 'common_type', offset: 0, size: 2, signed: false };
+  return [
+    `name: ${name}`,
+    `ID: ${id}`,
+    'format:',
+    fieldLine(common),
+    '',
+    ...fields.map(fieldLine),
+    ...(fields.length > 0 ? [''] : []),
+    `print fmt: ${printFmt}`,
+    '',
+  ].join('\n');
+}
+
+function fieldLine({ type, name, offset, size, signed }: RemoteField): string {
+  return `\tfield:${type} ${name};\toffset:${offset};\tsize:${size};\tsigned:${signed ? 1 : 0};`;
+}
+
+/** events/header_page: the header of a page image. */
+export const HEADER_PAGE = `\
+\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;
+\tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;
+\tfield: int overwrite;\toffset:8;\tsize:1;\tsigned:1;
+\tfield: char data;\toffset:${PAGE_DATA};\tsize:${PAGE_DATA_SIZE};\tsigned:0;
+`;
+
+/** events/header_event: the header of each event on it. */
+export const HEADER_EVENT = `\
+# compressed entry header
+\ttype_len    :    5 bits
+\ttime_delta  :   27 bits
+\tarray       :   32 bits
+
+\tpadding     : type == ${RINGBUF_TYPE_PADDING}
+\ttime_extend : type == ${RINGBUF_TYPE_TIME_EXTEND}
+\ttime_stamp : type == ${RINGBUF_TYPE_TIME_STAMP}
+\tdata max type_len  == ${RINGBUF_TYPE_DATA_TYPE_LEN_MAX}
+`;

@@ -1,0 +1,74 @@
+/** fuse-native 2.2.6 as patches/ changes it: only what fuse-mount.ts uses. */
+declare module 'fuse-native' {
+  /** Who made a request. It lives until the request is answered. */
+  export interface Request {
+    /** The calling thread. */
+    readonly pid: number;
+    readonly uid: number;
+    readonly gid: number;
+    /** Of a read or a write: the open file's O_* flags as they are now. */
+    readonly flags?: number;
+    /** The caller was signalled before `oninterrupt` was set. */
+    readonly interrupted: boolean;
+    oninterrupt: (() => void) | null;
+  }
+
+  export interface Stat {
+    mode: number;
+    uid: number;
+    gid: number;
+    size: number;
+    nlink: number;
+    blksize: number;
+    atime: Date;
+    mtime: Date;
+    ctime: Date;
+  }
+
+  export type Done = (result: number) => void;
+
+  export interface Operations {
+    init(done: Done): void;
+    /** The file system was unmounted, by us or by anybody. */
+    destroy(): void;
+    readdir(path: string, done: (result: number, names?: string[]) => void): void;
+    getattr(path: string, done: (result: number, stat?: Stat) => void): void;
+    open(
+      path: string,
+      flags: number,
+      done: (result: number, fd?: number, nonseekable?: boolean) => void,
+      request: Request,
+    ): void;
+    read(
+      path: string,
+      fd: number,
+      to: Buffer,
+      size: number,
+      offset: number,
+      done: Done,
+      request: Request,
+    ): void;
+    write(
+      path: string,
+      fd: number,
+      from: Buffer,
+      size: number,
+      offset: number,
+      done: Done,
+      request: Request,
+    ): void;
+    flush(path: string, fd: number, done: Done): void;
+    release(path: string, fd: number, done: Done): void;
+    truncate(path: string, size: number, done: Done): void;
+    ftruncate(path: string, fd: number, size: number, done: Done): void;
+    [refused: string]: unknown;
+  }
+
+  export default class Fuse {
+    constructor(mountpoint: string, operations: Operations, options?: { timeout?: false });
+    mount(done: (error: Error | null) => void): void;
+    unmount(done: (error: Error | null) => void): void;
+    /** The mount options, `-o…`. */
+    _fuseOptions(): string;
+  }
+}

@@ -1,0 +1,99 @@
+import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
+import { eventFormat, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
+import { formatSwitch, parseEnable, parseU8, parseULong } from './kstrto.ts';
+import { button, type Dir, dir, type File, type Node, show, showStore, stream } from './nodes.ts';
+import { ringStats } from './ring-stats.ts';
+import { TracePipe } from './trace-pipe.ts';
+import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
+
+/** The modes that tracefs gives its root and eventfs its directories. */
+const ROOT_MODE = 0o700;
+const EVENTS_MODE = 0o755;
+
+/** The root of the mount: a tracefs with nothing but the hypervisor in it. */
+export function tracefsRoot(remote: TraceRemote): Dir {
+  return dir({ hypervisor: hypervisorDir(remote) }, ROOT_MODE);
+}
+
+/** The hypervisor/ directory. Read it beside the output of tree(1): same order, same shape. */
+function hypervisorDir(remote: TraceRemote): Dir {
+  const { cpus, events } = remote.callbacks;
+  return dir({
+    buffer_size_kb: showStore(
+      async () => {
+        const { sizeKb, loaded } = await remote.bufferState();
+        return `${sizeKb} (${loaded ? 'loaded' : 'unloaded'})\n`;
+      },
+      (written) => remote.setBufferSizeKb(parseULong(written)),
+    ),
+    events: dir(
+      {
+        enable: showStore(
+          () => remote.enabledSummary(),
+          (written, task) => remote.enableAllEvents(parseU8(written) !== 0, task),
+        ),
+        header_event: show(() => HEADER_EVENT),
+        header_page: show(() => HEADER_PAGE),
+        // Directories only: scripts loop over events/hypervisor/*.
+        hypervisor: dir(
+          byName(events, nameOf, (event) => eventDir(remote, event)),
+          EVENTS_MODE,
+        ),
+      },
+      EVENTS_MODE,
+    ),
+    per_cpu: dir(
+      byName(
+        cpus,
+        (cpu) => `cpu${cpu}`,
+        (cpu) =>
+          dir({
+            stats: show(async () => ringStats(await remote.stats(cpu))),
+            trace: traceFile(remote, cpu, 0o440),
+            trace_pipe: tracePipe(remote, cpu, 0o440),
+          }),
+      ),
+    ),
+    selftest_event: button(0o640, (task) => remote.callbacks.writeSelftestEvent(task), {
+      mayOpenToRead: true,
+    }),
+    trace: traceFile(remote, 'all', 0o640),
+    trace_clock: show(() => '[boot]\n'),
+    trace_pipe: tracePipe(remote, 'all', 0o640),
+    tracing_on: showStore(
+      async () => formatSwitch(await remote.tracingOn()),
+      (written, task) => remote.setTracing(parseULong(written) !== 0n, task),
+    ),
+  });
+}
+
+/** Not a way to read the buffer, only to reset it. */
+const traceFile = (remote: TraceRemote, cpu: CpuFilter, mode: number): File =>
+  button(mode, (task) => remote.reset(cpu, task), { mayOpenToRead: false });
+
+const tracePipe = (remote: TraceRemote, cpu: CpuFilter, mode: number): File =>
+  stream(mode, (task) => TracePipe.open(remote, cpu, task));
+
+const nameOf = (event: RemoteEvent): string => event.name;
+
+function eventDir(remote: TraceRemote, event: RemoteEvent): Dir {
+  return dir(
+    {
+      enable: showStore(
+        () => formatSwitch(remote.isEnabled(event)),
+        (written, task) => remote.enableEvent(event, parseEnable(written), task),
+      ),
+      format: show(() => eventFormat(event)),
+      id: show(() => `${event.id}\n`),
+    },
+    EVENTS_MODE,
+  );
+}
+
+function byName<T>(
+  items: readonly T[],
+  name: (item: T) => string,
+  node: (item: T) => Node,
+): Record<string, Node> {
+  return Object.fromEntries(items.map((item) => [name(item), node(item)]));
+}

@@ -1,0 +1,100 @@
+import { ErrnoError } from '../errno.ts';
+import type { HostTask } from '../host-task.ts';
+
+/** What stands at a path of the tree. */
+export type Node = Dir | File;
+
+export interface Dir {
+  readonly kind: 'dir';
+  readonly mode: number;
+  readonly children: Readonly<Record<string, Node>>;
+}
+
+export interface File {
+  readonly kind: 'file';
+  readonly mode: number;
+  /** False for a file without positions: lseek(2) and pread(2) give ESPIPE. */
+  readonly seekable: boolean;
+  open(how: HowToOpen): Awaitable<OpenFile>;
+}
+
+export type Awaitable<T> = T | Promise<T>;
+
+export interface HowToOpen {
+  readonly task: HostTask;
+  readonly writes: boolean;
+  readonly reads: boolean;
+}
+
+/** What one open(2) returned: the kernel's struct file. A missing operation is EINVAL. */
+export interface OpenFile {
+  read?(size: number, offset: number, io: Io): Awaitable<Uint8Array>;
+  /** Takes all of it or throws. */
+  write?(data: Uint8Array, io: Io): Awaitable<void>;
+  /** After the last close. */
+  release?(): Awaitable<void>;
+}
+
+/** The circumstances of one read(2) or write(2). */
+export interface Io {
+  readonly task: HostTask;
+  /** O_NONBLOCK, as it is now. */
+  readonly nonblock: boolean;
+  /** Calls back when the caller has been signalled and wants an answer: EINTR if there is none. */
+  onInterrupt(callback: () => void): void;
+}
+
+const READ = 0o440;
+const READ_WRITE = 0o640;
+
+export const dir = (children: Readonly<Record<string, Node>>, mode = 0o750): Dir => ({
+  kind: 'dir',
+  mode,
+  children,
+});
+
+/** Text made anew for each read, as of now. */
+export function show(get: (task: HostTask) => Awaitable<string>): File {
+  return { kind: 'file', mode: READ, seekable: true, open: () => ({ read: reader(get) }) };
+}
+
+/** The same, and a value taken from each write: DEFINE_SHOW_STORE_ATTRIBUTE(). */
+export function showStore(
+  get: (task: HostTask) => Awaitable<string>,
+  set: (written: Uint8Array, task: HostTask) => Awaitable<void>,
+): File {
+  return {
+    kind: 'file',
+    mode: READ_WRITE,
+    seekable: true,
+    open: () => ({ read: reader(get), write: (data, io) => set(data, io.task) }),
+  };
+}
+
+/** A button: opening it for writing does something, once, and what is written is ignored. */
+export function button(
+  mode: number,
+  press: (task: HostTask) => Awaitable<void>,
+  options: { readonly mayOpenToRead: boolean },
+): File {
+  return {
+    kind: 'file',
+    mode,
+    seekable: false,
+    async open({ task, writes }) {
+      if (writes) await press(task);
+      else if (!options.mayOpenToRead) throw new ErrnoError('EPERM', 'cannot be read');
+      return { write: () => {} };
+    },
+  };
+}
+
+/** Bytes that arrive over time, such as trace_pipe: a reader waits, and takes what it reads. */
+export function stream(mode: number, open: (task: HostTask) => Awaitable<OpenFile>): File {
+  return { kind: 'file', mode, seekable: false, open: ({ task }) => open(task) };
+}
+
+function reader(get: (task: HostTask) => Awaitable<string>): NonNullable<OpenFile['read']> {
+  return async (size, offset, io) =>
+    Buffer.from(await get(io.task), 'latin1').subarray(offset, offset + size);
+}

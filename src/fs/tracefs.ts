@@ -1,0 +1,141 @@
+import { constants as open } from 'node:fs';
+import { Deferred } from '../deferred.ts';
+import { ErrnoError } from '../errno.ts';
+import type { HostTask } from '../host-task.ts';
+import type { Dir, Io, Node, OpenFile } from './nodes.ts';
+
+interface Handle {
+  readonly file: OpenFile;
+  readonly readable: boolean;
+  readonly writable: boolean;
+}
+
+/** How long a file that is surely being closed holds up the next open. */
+const CLOSING_MS = 50;
+
+/**
+ * The file operations over a tree of nodes: paths, open files and errnos, as a shell's system
+ * calls arrive. Knows nothing of FUSE, so a test needs no mount.
+ */
+export class Tracefs {
+  readonly #root: Dir;
+  readonly #handles = new Map<number, Handle>();
+  readonly #closing = new Map<number, Deferred>();
+  #nextFd = 1;
+  #reading = 0;
+
+  constructor(root: Dir) {
+    this.#root = root;
+  }
+
+  /** @throws ErrnoError ENOENT, ENOTDIR */
+  lookup(path: string): Node {
+    let node: Node = this.#root;
+    for (const name of path.split('/').filter(Boolean)) {
+      if (node.kind !== 'dir') throw new ErrnoError('ENOTDIR', path);
+      const child: Node | undefined = Object.hasOwn(node.children, name)
+        ? node.children[name]
+        : undefined;
+      if (!child) throw new ErrnoError('ENOENT', path);
+      node = child;
+    }
+    return node;
+  }
+
+  /** The names in a directory. @throws ErrnoError ENOENT, ENOTDIR */
+  readdir(path: string): string[] {
+    const node = this.lookup(path);
+    if (node.kind !== 'dir') throw new ErrnoError('ENOTDIR', path);
+    return Object.keys(node.children);
+  }
+
+  get openFiles(): number {
+    return this.#handles.size;
+  }
+
+  /** open(2) with O_* `flags`. Returns a file descriptor of this tree. */
+  async open(path: string, flags: number, task: HostTask): Promise<number> {
+    await this.#settle();
+    const node = this.lookup(path);
+    if (node.kind === 'dir') throw new ErrnoError('EISDIR', path);
+    if ((flags & open.O_DIRECT) !== 0) throw new ErrnoError('EINVAL', 'no O_DIRECT');
+    const access = flags & (open.O_WRONLY | open.O_RDWR);
+    const readable = access !== open.O_WRONLY;
+    const writable = access !== open.O_RDONLY;
+    const file = await node.open({ task, reads: readable, writes: writable });
+    const fd = this.#nextFd++;
+    this.#handles.set(fd, { file, readable, writable });
+    return fd;
+  }
+
+  /** read(2), or pread(2): the caller keeps the position. */
+  async read(fd: number, size: number, offset: number, io: Io): Promise<Uint8Array> {
+    const { file, readable } = this.#handle(fd);
+    if (!readable) throw new ErrnoError('EBADF', 'opened for writing only');
+    if (!file.read) throw new ErrnoError('EINVAL', 'not a file to read');
+    this.#staysOpen(fd);
+    this.#reading++;
+    try {
+      return await file.read(size, offset, io);
+    } catch (error) {
+      // Nearly always the signal ends the reader, and its descriptors are closed next.
+      if (error instanceof ErrnoError && error.code === 'EINTR') this.#mayClose(fd);
+      throw error;
+    } finally {
+      this.#reading--;
+    }
+  }
+
+  /** write(2). Returns how much was written, which is all. */
+  async write(fd: number, data: Uint8Array, io: Io): Promise<number> {
+    const { file, writable } = this.#handle(fd);
+    if (!writable) throw new ErrnoError('EBADF', 'opened for reading only');
+    if (!file.write) throw new ErrnoError('EINVAL', 'not a file to write');
+    this.#staysOpen(fd);
+    await file.write(data, io);
+    return data.length;
+  }
+
+  /** One of the descriptors of this open file was closed, perhaps the last. */
+  flush(fd: number): void {
+    if (this.#handle(fd).file.release) this.#mayClose(fd);
+  }
+
+  /** The last one was closed. */
+  async release(fd: number): Promise<void> {
+    const { file } = this.#handle(fd);
+    this.#handles.delete(fd);
+    await file.release?.();
+    this.#staysOpen(fd);
+  }
+
+  /**
+   * Waits for what came before to have its effect, so that in `kill $reader; cat buffer_size_kb`
+   * the cat finds the reader gone. The kernel tells us of a close only some time after it (but
+   * of the last reading and flushing before), and events of one moment reach us in any order.
+   */
+  async #settle(): Promise<void> {
+    if (this.#reading > 0) await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all([...this.#closing.values()].map(({ promise }) => promise));
+  }
+
+  #mayClose(fd: number): void {
+    if (this.#closing.has(fd)) return;
+    const closing = new Deferred();
+    this.#closing.set(fd, closing);
+    const timer = setTimeout(() => this.#staysOpen(fd), CLOSING_MS);
+    void closing.promise.then(() => clearTimeout(timer));
+  }
+
+  /** Or was closed by now: nobody needs to wait for that any more. */
+  #staysOpen(fd: number): void {
+    this.#closing.get(fd)?.resolve();
+    this.#closing.delete(fd);
+  }
+
+  #handle(fd: number): Handle {
+    const handle = this.#handles.get(fd);
+    if (!handle) throw new ErrnoError('EBADF', `no open file ${fd}`);
+    return handle;
+  }
+}

@@ -1,0 +1,11 @@
+/**
+ * The host task on whose behalf something runs: who called read(2), or a kernel thread. The
+ * hypervisor hears of it only as the physical CPU that it is on.
+ */
+export interface HostTask {
+  /** The number of the CPU that the task is on, counted as the host counts. */
+  cpu(): number;
+}
+
+/** Kernel threads of the host, such as the one behind delayed work. */
+export const KERNEL_THREAD: HostTask = { cpu: () => 0 };

@@ -1,0 +1,217 @@
+import { assert, defined } from '../assert.ts';
+import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
+import type { TraceSeq } from '../trace-seq.ts';
+
+/**
+ * One declaration per event, as HYP_EVENT() is in the kernel: its name, fields and print format.
+ * The entry's bytes, the writer, the printer and the text of events/hypervisor/NAME/format all
+ * follow from these.
+ *
+ * An entry is the kernel's packed struct: the event's u16 id, then the fields without gaps.
+ */
+const SCALARS = {
+  u8: { size: 1, signed: false },
+  bool: { size: 1, signed: false },
+  u16: { size: 2, signed: false },
+  int: { size: 4, signed: true },
+  pid_t: { size: 4, signed: true },
+  'unsigned int': { size: 4, signed: false },
+  u64: { size: 8, signed: false },
+} as const;
+
+/** A field's type, as C spells it. Values are numbers; a u64 is written from up to 2^53. */
+export type Scalar = keyof typeof SCALARS;
+
+export interface Field {
+  readonly name: string;
+  readonly type: Scalar;
+  /** In bytes from the start of the entry. */
+  readonly offset: number;
+  readonly size: number;
+  readonly signed: boolean;
+}
+
+/** Every entry starts with its event's id. */
+const HEADER_SIZE = 2;
+const WORD = 2 ** 32;
+const MAX_FIELDS = 7;
+
+/** What a field's numbers are called: __print_symbolic() of the kernel. */
+export interface Symbolic {
+  readonly field: string;
+  readonly symbols: readonly string[];
+}
+
+export interface HypEvent {
+  readonly name: string;
+  /** The entry's size in bytes, whole words: what a writer reserves. */
+  readonly size: number;
+  readonly fields: readonly Field[];
+  /** The kernel's print_fmt: the format in quotes and its arguments, for tools to evaluate. */
+  readonly printFmt: string;
+  /** Writes the entry at `at`; one value a field, in the order of the declaration. */
+  write(to: SharedMemory, at: number, id: number, ...values: number[]): void;
+  /** Appends the fields of the entry at `at`, as its print format says. */
+  print(from: SharedMemory, at: number, to: TraceSeq): void;
+}
+
+/**
+ * Declares an event. `format` is a printf format with %s, %d, %u, %llu, %x and %llx; `args` are
+ * what it prints, by name: fields, or for %s a symbolic field.
+ */
+export function hypEvent(
+  name: string,
+  types: Readonly<Record<string, Scalar>>,
+  format: string,
+  ...args: (string | Symbolic)[]
+): HypEvent {
+  const fields = packed(types);
+  assert(fields.length <= MAX_FIELDS, `${name} has at most ${MAX_FIELDS} fields`);
+  const last = fields.at(-1);
+  const size = Math.ceil((last ? last.offset + last.size : HEADER_SIZE) / 4) * 4;
+  const pieces = compile(format, args, fields);
+  return {
+    name,
+    size,
+    fields,
+    printFmt: printFmt(format, args),
+    print: (from, at, to) => printPieces(pieces, from, at, to),
+    write(to, at, id, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0) {
+      to.view.setUint32(at + size - 4, 0, true); // The last field may not reach the last byte.
+      to.view.setUint16(at, id, true);
+      putField(to, at, fields[0], a);
+      putField(to, at, fields[1], b);
+      putField(to, at, fields[2], c);
+      putField(to, at, fields[3], d);
+      putField(to, at, fields[4], e);
+      putField(to, at, fields[5], f);
+      putField(to, at, fields[6], g);
+    },
+  };
+}
+
+function packed(types: Readonly<Record<string, Scalar>>): Field[] {
+  let offset = HEADER_SIZE;
+  return Object.entries(types).map(([name, type]) => {
+    const field = { name, type, offset, ...SCALARS[type] };
+    offset += field.size;
+    return field;
+  });
+}
+
+function putField(to: SharedMemory, entry: number, field: Field | undefined, value: number): void {
+  if (field === undefined) return;
+  const at = entry + field.offset;
+  switch (field.size) {
+    case 1:
+      to.view.setUint8(at, value);
+      break;
+    case 2:
+      to.view.setUint16(at, value, true);
+      break;
+    case 4:
+      to.view.setUint32(at, value, true);
+      break;
+    default:
+      to.view.setUint32(at, value % WORD, true);
+      to.view.setUint32(at + 4, Math.floor(value / WORD), true);
+  }
+}
+
+/** The low 32 bits of a field; those of a signed one with their sign. */
+function getLow(from: SharedMemory, at: number, field: Field): number {
+  if (field.size === 1) return from.view.getUint8(at);
+  if (field.size === 2) return from.view.getUint16(at, true);
+  return field.signed ? from.view.getInt32(at, true) : from.view.getUint32(at, true);
+}
+
+/** A part of a print format: text, or a field and how to print it. */
+type Piece =
+  | { readonly text: Uint8Array }
+  | {
+      readonly text?: undefined;
+      readonly conversion: Conversion;
+      readonly field: Field;
+      readonly symbols: readonly Uint8Array[];
+    };
+
+type Conversion = 'string' | 'signed' | 'unsigned' | 'hex';
+
+const CONVERSIONS: Readonly<Record<string, Conversion>> = {
+  '%s': 'string',
+  '%d': 'signed',
+  '%u': 'unsigned',
+  '%llu': 'unsigned',
+  '%x': 'hex',
+  '%llx': 'hex',
+};
+
+const CONVERSION = /(%(?:ll)?[a-z])/;
+const ascii = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0));
+
+function compile(
+  format: string,
+  args: readonly (string | Symbolic)[],
+  fields: readonly Field[],
+): Piece[] {
+  const parts = format.split(CONVERSION).filter((part) => part !== '');
+  const rest = [...args];
+  const pieces = parts.map((part): Piece => {
+    if (!part.startsWith('%')) return { text: ascii(part) };
+    const arg = defined(rest.shift(), `an argument for ${part}`);
+    const { field: name, symbols } = typeof arg === 'string' ? { field: arg, symbols: [] } : arg;
+    return {
+      conversion: defined(CONVERSIONS[part], `conversion ${part}`),
+      field: defined(
+        fields.find((field) => field.name === name),
+        `field ${name}`,
+      ),
+      symbols: symbols.map(ascii),
+    };
+  });
+  assert(rest.length === 0, 'every argument is printed');
+  return pieces;
+}
+
+function printPieces(
+  pieces: readonly Piece[],
+  from: SharedMemory,
+  entry: number,
+  to: TraceSeq,
+): void {
+  for (const piece of pieces) {
+    if (piece.text !== undefined) {
+      to.put(piece.text);
+      continue;
+    }
+    const { field } = piece;
+    const at = entry + field.offset;
+    const low = getLow(from, at, field);
+    const high = field.size === 8 ? from.view.getUint32(at + 4, true) : 0;
+    if (piece.conversion === 'signed') to.putSigned(low);
+    else if (piece.conversion === 'hex') to.putHex64(high, low);
+    else if (piece.conversion === 'unsigned') to.putUnsigned64(high, low);
+    else putSymbol(piece.symbols, low, to);
+  }
+}
+
+/** A number without a name is printed as the kernel's __print_symbolic() does. */
+function putSymbol(symbols: readonly Uint8Array[], value: number, to: TraceSeq): void {
+  const symbol = symbols[value];
+  if (symbol !== undefined) to.put(symbol);
+  else {
+    to.put(HEX_PREFIX);
+    to.putHex64(0, value);
+  }
+}
+
+const HEX_PREFIX = ascii('0x');
+
+function printFmt(format: string, args: readonly (string | Symbolic)[]): string {
+  const printed = args.map((arg) => {
+    if (typeof arg === 'string') return `REC->${arg}`;
+    const symbols = arg.symbols.map((symbol, value) => `{ ${value}, "${symbol}" }`);
+    return `__print_symbolic(REC->${arg.field}, ${symbols.join(', ')})`;
+  });
+  return [`"${format}"`, ...printed].join(', ');
+}

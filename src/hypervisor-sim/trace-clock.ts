@@ -1,0 +1,110 @@
+import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
+
+/** Reads the CPU's counter (CNTPCT_EL0), in cycles since the machine was switched on. */
+export type Counter = () => number;
+
+/** Cycles to nanoseconds: ns = ((cycles - epochCyc) * mult >> shift) + epochNs. */
+export interface ClockParameters {
+  readonly mult: number;
+  readonly shift: number;
+  readonly epochNs: bigint;
+  readonly epochCyc: bigint;
+}
+
+/**
+ * Two banks of parameters and the word that says which one counts:
+ *
+ *      0 u32 mult    8 u64 epochNs     24 f64 epochNs  } the same, for the fast path; NaN where
+ *      4 u32 shift  16 u64 epochCyc    32 f64 epochCyc } a double cannot hold them
+ *
+ * Invariant: the bank that `current` names is never written. An update fills the other bank and
+ * then names it, so a reader takes all parameters of one update and never waits. Two updates must
+ * not overtake one reader: the hypercall lets every event in flight commit first.
+ */
+const MULT = 0;
+const SHIFT = 4;
+const EPOCH_NS = 8;
+const EPOCH_CYC = 16;
+const FAST_EPOCH_NS = 24;
+const FAST_EPOCH_CYC = 32;
+const BANK_SIZE = 40;
+const CURRENT = 2 * BANK_SIZE;
+export const TRACE_CLOCK_SIZE = CURRENT + 8;
+
+const HALF = 2 ** 16;
+/** Below this many cycles the fast path's products fit in the 53 bits of a double. */
+const FAST_CYCLES = 2 ** 36;
+const MIN_FAST_SHIFT = 16;
+const MAX_FAST_SHIFT = 32;
+
+/** The hypervisor's copy of the host's boot clock, read by every pCPU and set by the host. */
+export class TraceClock {
+  readonly #memory: SharedMemory;
+  readonly #at: number;
+  readonly #counter: Counter;
+
+  constructor(memory: SharedMemory, at: number, counter: Counter) {
+    this.#memory = memory;
+    this.#at = at;
+    this.#counter = counter;
+  }
+
+  update({ mult, shift, epochNs, epochCyc }: ClockParameters): void {
+    const spare = 1 - this.#memory.load(this.#at + CURRENT);
+    const bank = this.#at + spare * BANK_SIZE;
+    const { view } = this.#memory;
+    view.setUint32(bank + MULT, mult, true);
+    view.setUint32(bank + SHIFT, shift, true);
+    view.setBigUint64(bank + EPOCH_NS, epochNs, true);
+    view.setBigUint64(bank + EPOCH_CYC, epochCyc, true);
+    const fast = shift >= MIN_FAST_SHIFT && shift <= MAX_FAST_SHIFT;
+    view.setFloat64(bank + FAST_EPOCH_NS, asDouble(epochNs), true);
+    view.setFloat64(bank + FAST_EPOCH_CYC, fast ? asDouble(epochCyc) : Number.NaN, true);
+    this.#memory.store(this.#at + CURRENT, spare);
+  }
+
+  /**
+   * The time in ns; 0 and on until the first update. Exact up to 2^53 ns (104 days after the
+   * host's boot), and from there in steps of 2 ns, of 4 ns from 208 days, and so on.
+   */
+  now(): number {
+    const bank = this.#at + this.#memory.load(this.#at + CURRENT) * BANK_SIZE;
+    const cycles = this.#counter();
+    const { view } = this.#memory;
+    const elapsed = cycles - view.getFloat64(bank + FAST_EPOCH_CYC, true);
+    if (!(elapsed >= 0 && elapsed < FAST_CYCLES)) return this.#exactly(bank, cycles);
+
+    // elapsed * mult has up to 68 bits: multiply the halves of `elapsed`, each product below
+    // 2^53, and shift right. What the low product's last 16 bits say is shifted out anyway.
+    const mult = view.getUint32(bank + MULT, true);
+    const high = Math.floor(elapsed / HALF);
+    const low = elapsed - high * HALF;
+    const product = high * mult + Math.floor((low * mult) / HALF);
+    const ns = Math.floor(product / 2 ** (view.getUint32(bank + SHIFT, true) - MIN_FAST_SHIFT));
+    return ns + view.getFloat64(bank + FAST_EPOCH_NS, true);
+  }
+
+  /** Any parameters, as the u64 arithmetic of the hypervisor has it. */
+  #exactly(bank: number, cycles: number): number {
+    const { view } = this.#memory;
+    return Number(
+      cyclesToNs(BigInt(cycles), {
+        mult: view.getUint32(bank + MULT, true),
+        shift: view.getUint32(bank + SHIFT, true),
+        epochNs: view.getBigUint64(bank + EPOCH_NS, true),
+        epochCyc: view.getBigUint64(bank + EPOCH_CYC, true),
+      }),
+    );
+  }
+}
+
+/** The definition: a product of 128 bits that does not wrap, and a sum of 64 bits that does. */
+export function cyclesToNs(cycles: bigint, clock: ClockParameters): bigint {
+  const elapsed = BigInt.asUintN(64, cycles - clock.epochCyc);
+  const ns = (elapsed * BigInt(clock.mult)) >> BigInt(clock.shift);
+  return BigInt.asUintN(64, ns + clock.epochNs);
+}
+
+function asDouble(value: bigint): number {
+  return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : Number.NaN;
+}

@@ -1,0 +1,110 @@
+import type { SharedMemory } from './shared-memory.ts';
+
+/**
+ * What the ring keeps about each of its pages, out of the host's sight: the kernel's struct
+ * hyp_buffer_page. Records stand in an array; a page's index in it is the page's id.
+ *
+ *       0 u32 link    16 u64 page     24 u32 write      32 u32 id
+ *       8 u32 prev                    28 u32 entries    (48 in all)
+ *
+ * The links make the ring. A link is one word, so that both sides can change it in one step:
+ *
+ *      31                                      2 1    0
+ *      +----------------------------------------+------+
+ *      | id of the next page                    | kind |
+ *      +----------------------------------------+------+
+ *
+ * Invariant: outside moveTail and swapReaderPage exactly one link of the ring is HEAD; the page
+ * it points to is the oldest. The writer turns HEAD into HEAD_MOVING to push the head on, the
+ * reader turns HEAD into NORMAL to take the head out. Both do it with one compare-exchange on
+ * the same word, so one of them wins and the other starts again.
+ */
+export const NORMAL = 0;
+export const HEAD = 1;
+export const HEAD_MOVING = 2;
+export type LinkKind = typeof NORMAL | typeof HEAD | typeof HEAD_MOVING;
+
+export const BPAGE_SIZE = 48;
+const LINK = 0;
+const PREV = 8;
+const PAGE = 16;
+const WRITE = 24;
+const ENTRIES = 28;
+const ID = 32;
+
+const KIND_BITS = 2;
+const KIND_MASK = 2 ** KIND_BITS - 1;
+
+const pack = (next: number, kind: LinkKind): number => (next << KIND_BITS) | kind;
+
+/** The records of one ring, as a view; `base` is where the record of page 0 starts. */
+export class BufferPages {
+  readonly #memory: SharedMemory;
+  readonly #base: number;
+
+  constructor(memory: SharedMemory, base: number) {
+    this.#memory = memory;
+    this.#base = base;
+  }
+
+  init(id: number, page: number): void {
+    this.#memory.view.setUint32(this.#at(id, ID), id, true);
+    this.#memory.view.setUint32(this.#at(id, PAGE), page, true);
+    this.clear(id);
+  }
+
+  /** Where the page's data page is. */
+  page(id: number): number {
+    return this.#memory.view.getUint32(this.#at(id, PAGE), true);
+  }
+
+  next(id: number): number {
+    return this.#memory.load(this.#at(id, LINK)) >>> KIND_BITS;
+  }
+
+  kind(id: number): LinkKind {
+    return (this.#memory.load(this.#at(id, LINK)) & KIND_MASK) as LinkKind;
+  }
+
+  setLink(id: number, next: number, kind: LinkKind): void {
+    this.#memory.store(this.#at(id, LINK), pack(next, kind));
+  }
+
+  /** Takes the HEAD mark off `id`'s link, which points to `head`. False when it was gone before. */
+  tryUnsetHead(id: number, head: number, next: number, kind: LinkKind): boolean {
+    return this.#memory.compareExchange(this.#at(id, LINK), pack(head, HEAD), pack(next, kind));
+  }
+
+  /** Reader's side only; the writer never goes backwards. */
+  prev(id: number): number {
+    return this.#memory.load(this.#at(id, PREV));
+  }
+
+  setPrev(id: number, prev: number): void {
+    this.#memory.store(this.#at(id, PREV), prev);
+  }
+
+  /** Bytes of data in use, the event being written included. Writer's side only. */
+  write(id: number): number {
+    return this.#memory.view.getUint32(this.#at(id, WRITE), true);
+  }
+
+  entries(id: number): number {
+    return this.#memory.view.getUint32(this.#at(id, ENTRIES), true);
+  }
+
+  /** Accounts for one more event, which ends at `write`. */
+  append(id: number, write: number): void {
+    this.#memory.view.setUint32(this.#at(id, WRITE), write, true);
+    this.#memory.view.setUint32(this.#at(id, ENTRIES), this.entries(id) + 1, true);
+  }
+
+  clear(id: number): void {
+    this.#memory.view.setUint32(this.#at(id, WRITE), 0, true);
+    this.#memory.view.setUint32(this.#at(id, ENTRIES), 0, true);
+  }
+
+  #at(id: number, field: number): number {
+    return this.#base + id * BPAGE_SIZE + field;
+  }
+}

@@ -1,0 +1,73 @@
+import type { HostTask } from '../host-task.ts';
+import { type RemoteCallbacks, type RemotePages, RemoteReader } from './remote-reader.ts';
+import type { SharedMemory } from './shared-memory.ts';
+
+/** One CPU, or the kernel's RING_BUFFER_ALL_CPUS. */
+export type CpuFilter = number | 'all';
+
+/**
+ * A loaded buffer as the host sees it, all CPUs together: the kernel's trace_buffer made by
+ * ring_buffer_alloc_remote(). Consumes from several CPUs in the order of their time stamps.
+ */
+export class RemoteBuffer {
+  readonly memory: SharedMemory;
+  /** In the order of their CPU numbers. */
+  readonly readers: readonly RemoteReader[];
+  readonly #waiters = new Map<CpuFilter, Set<() => void>>();
+
+  constructor(memory: SharedMemory, rings: readonly RemotePages[], callbacks: RemoteCallbacks) {
+    this.memory = memory;
+    this.readers = rings
+      .map((ring) => new RemoteReader(memory, ring, callbacks))
+      .sort((a, b) => a.cpu - b.cpu);
+  }
+
+  /** The readers that a file of `cpu` reads from: none when that CPU has no ring. */
+  select(cpu: CpuFilter): readonly RemoteReader[] {
+    return cpu === 'all' ? this.readers : this.readers.filter((reader) => reader.cpu === cpu);
+  }
+
+  /**
+   * Looks for new events, and wakes who waits for them. First every CPU's counters, then the
+   * wake-ups: a merged read must not see one CPU's events without another's earlier ones.
+   */
+  poll(cpu: CpuFilter = 'all'): void {
+    const ready = this.select(cpu).filter((reader) => reader.poll());
+    for (const reader of ready) this.#wake(reader.cpu);
+    if (ready.length > 0) this.#wake('all');
+  }
+
+  isEmpty(cpu: CpuFilter = 'all'): boolean {
+    return this.select(cpu).every((reader) => reader.empty);
+  }
+
+  /** Calls `wake` once, when a poll finds events of `cpu`. Returns how to stop waiting. */
+  wait(cpu: CpuFilter, wake: () => void): () => void {
+    const waiters = this.#waiters.get(cpu) ?? new Set();
+    this.#waiters.set(cpu, waiters.add(wake));
+    return () => waiters.delete(wake);
+  }
+
+  #wake(cpu: CpuFilter): void {
+    const waiters = this.#waiters.get(cpu);
+    this.#waiters.delete(cpu);
+    for (const wake of waiters ?? []) wake();
+  }
+
+  reset(cpu: CpuFilter, task: HostTask): void {
+    for (const reader of this.select(cpu)) reader.reset(task);
+  }
+}
+
+/**
+ * The reader whose next event is the oldest; the lowest CPU wins a tie. Undefined when all are
+ * empty, by the counters of their last poll. The event is peeked: `consume` takes it.
+ */
+export function oldest(readers: readonly RemoteReader[], task: HostTask): RemoteReader | undefined {
+  let first: RemoteReader | undefined;
+  for (const reader of readers) {
+    if (reader.empty || !reader.peek(task)) continue;
+    if (first === undefined || reader.ts < first.ts) first = reader;
+  }
+  return first;
+}
