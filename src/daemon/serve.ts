@@ -1,18 +1,26 @@
 import { spawnSync } from 'node:child_process';
+import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Daemon, type DaemonOptions, startDaemon } from './daemon.ts';
-import { EXIT, type ExitCode, ExitError } from './exit-code.ts';
+import { EXIT, type ExitCode } from './exit-code.ts';
+
+/** How long an orderly end may take. */
+const STOP_MS = 5_000;
 
 /** Mounts and serves until a signal, an unmount or a bug. Resolves to the exit code. */
 export async function serve(options: DaemonOptions, log: Logger): Promise<ExitCode> {
-  process.once('uncaughtException', (err) => crash(err, options.mountpoint, log));
+  process.once('uncaughtException', (err) => abandon(options.mountpoint, err, log));
   const signal = firstSignal('SIGINT', 'SIGTERM', 'SIGHUP');
   const daemon = await startDaemon(options, log);
   process.stdout.write(`ready ${options.mountpoint}\n`); // What scripts wait for.
 
   const reason = await Promise.race([signal, ended(daemon, log)]);
   log.info({ reason }, 'stopping');
-  await daemon.stop();
+  const stopped = await Promise.race([
+    daemon.stop().then(() => true),
+    setTimeout(STOP_MS, false, { ref: false }),
+  ]);
+  if (!stopped) abandon(options.mountpoint, new Error(`not stopped within ${STOP_MS} ms`), log);
   return reason === 'bug' ? EXIT.SOFTWARE : EXIT.OK;
 }
 
@@ -26,20 +34,19 @@ function ended(daemon: Daemon, log: Logger): Promise<'unmounted' | 'bug'> {
   );
 }
 
-/** Nothing can be relied on any more; but a shell must not hang in a dead mount. */
-function crash(err: unknown, mountpoint: string, log: Logger): never {
+/** Nothing can be relied on any more; but no shell may hang in a dead mount. */
+function abandon(mountpoint: string, err: unknown, log: Logger): never {
   log.fatal({ err }, 'this is a bug');
   spawnSync('fusermount', ['-u', '-z', '--', mountpoint], { stdio: 'ignore' });
-  process.exit(err instanceof ExitError ? err.code : EXIT.SOFTWARE);
+  process.exit(EXIT.SOFTWARE);
 }
 
-/** Waits for the first of these signals; a second one has its default effect and ends us at once. */
+/**
+ * Waits for the first of these signals. The ones after it do nothing: a Ctrl-C reaches every
+ * process of a terminal's job, whose shell may well pass on a SIGTERM besides.
+ */
 function firstSignal(...signals: NodeJS.Signals[]): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    const caught = (signal: NodeJS.Signals): void => {
-      for (const each of signals) process.off(each, caught);
-      resolve(signal);
-    };
-    for (const each of signals) process.on(each, caught);
+    for (const signal of signals) process.on(signal, resolve);
   });
 }

@@ -14,8 +14,8 @@ export interface ClockParameters {
 /**
  * Two banks of parameters and the word that says which one counts:
  *
- *      0 u32 mult    8 u64 epochNs     24 f64 epochNs  } the same, for the fast path; NaN where
- *      4 u32 shift  16 u64 epochCyc    32 f64 epochCyc } a double cannot hold them
+ *      0 u32 mult    8 u64 epochNs     24 f64 epochNs  } the same, for the fast path; a NaN where
+ *      4 u32 shift  16 u64 epochCyc    32 f64 epochCyc } that path cannot be taken
  *
  * Invariant: the bank that `current` names is never written. An update fills the other bank and
  * then names it, so a reader takes all parameters of one update and never waits. Two updates must
@@ -57,15 +57,16 @@ export class TraceClock {
     view.setUint32(bank + SHIFT, shift, true);
     view.setBigUint64(bank + EPOCH_NS, epochNs, true);
     view.setBigUint64(bank + EPOCH_CYC, epochCyc, true);
-    const fast = shift >= MIN_FAST_SHIFT && shift <= MAX_FAST_SHIFT;
-    view.setFloat64(bank + FAST_EPOCH_NS, asDouble(epochNs), true);
-    view.setFloat64(bank + FAST_EPOCH_CYC, fast ? asDouble(epochCyc) : Number.NaN, true);
+    const fast =
+      shift >= MIN_FAST_SHIFT && shift <= MAX_FAST_SHIFT && isSafe(epochNs) && isSafe(epochCyc);
+    view.setFloat64(bank + FAST_EPOCH_NS, Number(epochNs), true);
+    view.setFloat64(bank + FAST_EPOCH_CYC, fast ? Number(epochCyc) : Number.NaN, true);
     this.#memory.store(this.#at + CURRENT, spare);
   }
 
   /**
-   * The time in ns; 0 and on until the first update. Exact up to 2^53 ns (104 days after the
-   * host's boot), and from there in steps of 2 ns, of 4 ns from 208 days, and so on.
+   * The time in ns; 0 until the first update. Exact up to 2^53 ns, 104 days after the host's
+   * boot; from there on the nearest that a double can hold, in steps of 2 ns, then 4.
    */
   now(): number {
     const bank = this.#at + this.#memory.load(this.#at + CURRENT) * BANK_SIZE;
@@ -105,6 +106,4 @@ export function cyclesToNs(cycles: bigint, clock: ClockParameters): bigint {
   return BigInt.asUintN(64, ns + clock.epochNs);
 }
 
-function asDouble(value: bigint): number {
-  return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : Number.NaN;
-}
+const isSafe = (value: bigint): boolean => value <= BigInt(Number.MAX_SAFE_INTEGER);

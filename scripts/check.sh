@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# All that CI runs, in order; the first failure ends it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() {
+  printf '\n== %s\n' "$*"
+  "$@"
+}
+
+step scripts/setup.sh
+step npm run --silent lint
+step npm run --silent typecheck
+step npm run --silent test:unit
+step npm run --silent test:mount
+# The 100 s test runs last, on its own: what is in its way shows earlier.
+step scripts/with-mount.sh -- "$PWD/hyp-trace-test.sh" .

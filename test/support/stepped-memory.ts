@@ -1,0 +1,74 @@
+import { SharedMemory } from '../../src/ringbuffer/shared-memory.ts';
+
+/**
+ * Shared memory that lets another thread's part run between any two steps of this one's. A step
+ * is an atomic access: what happens between two of them no other thread can tell apart.
+ */
+export class Steps {
+  #count = 0;
+  #at = Number.POSITIVE_INFINITY;
+  #intruder: () => void = () => {};
+  #preempted = false;
+
+  /** Runs `body`, and before its `step`-th atomic access, all of `intruder`. */
+  preempt<T>(step: number, intruder: () => void, body: () => T): { preempted: boolean; result: T } {
+    this.#count = 0;
+    this.#at = step;
+    this.#intruder = intruder;
+    this.#preempted = false;
+    try {
+      const result = body();
+      return { preempted: this.#preempted, result };
+    } finally {
+      this.#at = Number.POSITIVE_INFINITY;
+    }
+  }
+
+  /** How many steps `body` takes. */
+  count(body: () => void): number {
+    this.#count = 0;
+    body();
+    return this.#count;
+  }
+
+  step(): void {
+    if (this.#count++ !== this.#at) return;
+    this.#at = Number.POSITIVE_INFINITY; // The intruder is not preempted.
+    this.#preempted = true;
+    this.#intruder();
+  }
+}
+
+export class SteppedMemory extends SharedMemory {
+  readonly #steps: Steps;
+
+  constructor(buffer: SharedArrayBuffer, steps: Steps) {
+    super(buffer);
+    this.#steps = steps;
+  }
+
+  override load(at: number): number {
+    this.#steps.step();
+    return super.load(at);
+  }
+
+  override store(at: number, value: number): void {
+    this.#steps.step();
+    super.store(at, value);
+  }
+
+  override compareExchange(at: number, expected: number, value: number): boolean {
+    this.#steps.step();
+    return super.compareExchange(at, expected, value);
+  }
+
+  override load64(at: number): bigint {
+    this.#steps.step();
+    return super.load64(at);
+  }
+
+  override store64(at: number, value: bigint): void {
+    this.#steps.step();
+    super.store64(at, value);
+  }
+}

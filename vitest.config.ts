@@ -1,0 +1,27 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    restoreMocks: true,
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/mount/**'],
+          testTimeout: 15_000,
+        },
+      },
+      {
+        test: {
+          name: 'mount',
+          include: ['test/mount/**/*.test.ts'],
+          // Real mounts and real processes, on machines with two cores: one file at a time.
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 20_000,
+        },
+      },
+    ],
+  },
+});
