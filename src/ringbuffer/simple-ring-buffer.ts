@@ -47,7 +47,6 @@ const WRITING = 2;
 
 /** The reader page and the smallest ring in which the head can move past a page. */
 export const MIN_PAGES = 3;
-
 /** reserve() found no ring that may be written. */
 export const NOT_RESERVED = -1;
 
@@ -179,7 +178,7 @@ export class SimpleRingBuffer {
       this.#bpages.setLink(next, this.#bpages.next(next), HEAD);
       this.#bpages.setLink(tail, next, NORMAL);
     }
-    // The link may name another page by now: a reader that won the race put its own page there.
+    // A reader that won the race has put its own page there.
     const free = this.#bpages.next(tail);
     this.#clear(free);
     addPageTouched(this.#ram, this.#get(META));
