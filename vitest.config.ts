@@ -16,6 +16,7 @@ export default defineConfig({
         test: {
           name: 'mount',
           include: ['test/mount/**/*.test.ts'],
+          globalSetup: 'test/support/build.ts',
           // Real mounts and real processes, on machines with two cores: one file at a time.
           fileParallelism: false,
           testTimeout: 60_000,

@@ -16,7 +16,7 @@ describe('the house is tidy:', () => {
   test('no source file is longer than a reader’s patience', () => {
     const long = sources.filter(
       (file) =>
-        file.startsWith('src/') && readFileSync(file, 'utf8').split('\n').length > MAX_LINES,
+        file.startsWith('src/') && readFileSync(file, 'utf8').split('\n').length - 1 > MAX_LINES,
     );
     expect(long).toEqual([]);
   });

@@ -1,0 +1,201 @@
+import { chmodSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect } from 'vitest';
+import { Child, Daemon, isMounted, MAIN, test, until } from '../support/daemon.ts';
+
+describe('the daemon', () => {
+  test.for(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    'unmounts on %s, and ends with 0',
+    async (signal, { daemon }) => {
+      await daemon.start();
+      expect(isMounted(daemon.dir)).toBe(true);
+      expect(await daemon.child.kill(signal)).toBe(0);
+      expect(isMounted(daemon.dir)).toBe(false);
+      expect(daemon.child.stdout).toBe(`ready ${daemon.dir}\n`);
+      expect(daemon.child.stderr).toBe('');
+    },
+  );
+
+  test('ends with 0 when somebody else unmounts it', async ({ daemon }) => {
+    await daemon.start();
+    expect(await new Child('umount', [daemon.dir]).exit()).toBe(0);
+    expect(await daemon.child.exit()).toBe(0);
+  });
+
+  test('is unmounted, though busy, and frees who waited', async ({ daemon }) => {
+    await daemon.start();
+    const cat = daemon.spawn('cat', 'trace_pipe');
+    await daemon.blocked(cat);
+    expect(await daemon.child.kill('SIGTERM')).toBe(0);
+    expect(isMounted(daemon.dir)).toBe(false);
+    expect(await cat.exit()).toBe(1);
+  });
+
+  test('takes two signals at once for one', async ({ daemon }) => {
+    await daemon.start();
+    daemon.child.process.kill('SIGINT');
+    expect(await daemon.child.kill('SIGTERM')).toBe(0);
+    expect(isMounted(daemon.dir)).toBe(false);
+  });
+
+  test('clears the mount of a daemon that was killed', async ({ daemon }) => {
+    await daemon.start();
+    await daemon.child.kill('SIGKILL');
+    await daemon.start();
+    expect((await daemon.sh('cat tracing_on')).stdout).toBe('0\n');
+  });
+
+  test('that has a bug says so with its stack, and leaves no mount and no hung shell', async ({
+    daemon,
+  }) => {
+    const bug = 'process.on("SIGWINCH", () => { throw new Error("a bug for the test"); })';
+    const child = new Child(process.execPath, [
+      '--import',
+      `data:text/javascript,${bug}`,
+      MAIN,
+      'mount',
+      daemon.dir,
+    ]);
+    await until(() => child.stdout !== '');
+    const cat = daemon.spawn('cat', 'trace_pipe');
+    await daemon.blocked(cat);
+    expect(await child.kill('SIGWINCH')).toBe(70);
+    expect(child.stderr).toContain('a bug for the test\\n    at');
+    expect(isMounted(daemon.dir)).toBe(false);
+    expect(await cat.exit()).toBe(1);
+  });
+
+  test('is there when --detach returns, and goes on until umount', async ({ daemon }) => {
+    const mount = daemon.run('mount', '--detach', daemon.dir);
+    expect(await mount.exit()).toBe(0);
+    expect(mount.stdout).toBe(`ready ${daemon.dir}\n`);
+    expect((await daemon.sh('cat tracing_on')).stdout).toBe('0\n');
+    const umount = daemon.run('umount', daemon.dir);
+    expect(await umount.exit()).toBe(0);
+    expect(isMounted(daemon.dir)).toBe(false);
+  });
+
+  test('simulates as many CPUs as it is told', async ({ daemon }) => {
+    await daemon.start('--cpus', '3', '--memory', '8', '--rate', '0');
+    expect((await daemon.sh('ls per_cpu')).stdout).toBe('cpu0\ncpu1\ncpu2\n');
+    await expect(daemon.sh('echo 4000 > buffer_size_kb; echo 1 > tracing_on')).rejects.toThrow(
+      'Cannot allocate memory',
+    );
+  });
+});
+
+describe('what cannot be is refused in one line, before anything is mounted:', () => {
+  const USAGE = 64;
+  const NO_INPUT = 66;
+
+  interface Refusal {
+    readonly args: (dir: string) => string[];
+    readonly code: number;
+    readonly says: string | RegExp;
+    readonly prepare?: (dir: string) => void;
+    readonly cleanUp?: (dir: string) => void;
+  }
+
+  const refusals: Record<string, Refusal> = {
+    'no command': { args: () => [], code: USAGE, says: 'Usage' },
+    'no directory': { args: () => ['mount'], code: USAGE, says: "missing required argument 'dir'" },
+    'an unknown option': {
+      args: (dir) => ['mount', '--fast', dir],
+      code: USAGE,
+      says: "unknown option '--fast'",
+    },
+    'a wrong value': {
+      args: (dir) => ['mount', '--cpus', '0', dir],
+      code: USAGE,
+      says: 'whole number from 1 to 64',
+    },
+    'a log level that is none': {
+      args: (dir) => ['mount', '--log-level', 'loud', dir],
+      code: USAGE,
+      says: 'Allowed choices',
+    },
+    'a directory that is missing': {
+      args: (dir) => ['mount', join(dir, 'no')],
+      code: NO_INPUT,
+      says: 'does not exist: mkdir it first',
+    },
+    'the same, detached': {
+      args: (dir) => ['mount', '--detach', join(dir, 'no')],
+      code: NO_INPUT,
+      says: 'does not exist: mkdir it first',
+    },
+    'a file': {
+      args: (dir) => ['mount', join(dir, 'file')],
+      code: NO_INPUT,
+      says: 'is not a directory',
+      prepare: (dir) => writeFileSync(join(dir, 'file'), ''),
+      cleanUp: (dir) => rmSync(join(dir, 'file')),
+    },
+    'a directory that is not empty': {
+      args: (dir) => ['mount', dir],
+      code: NO_INPUT,
+      says: 'is not empty',
+      prepare: (dir) => mkdirSync(join(dir, 'below')),
+      cleanUp: (dir) => rmdirSync(join(dir, 'below')),
+    },
+    'to unmount what is not mounted': {
+      args: (dir) => ['umount', dir],
+      code: NO_INPUT,
+      says: 'is not mounted by pkvm-tracefs',
+    },
+  };
+
+  test.for(Object.entries(refusals))('%s', async ([, refusal], { daemon }) => {
+    refusal.prepare?.(daemon.dir);
+    const child = daemon.run(...refusal.args(daemon.dir));
+    expect(await child.exit()).toBe(refusal.code);
+    expect(child.stdout).toBe('');
+    expect(child.stderr).toMatch(refusal.says);
+    if (refusal.says !== 'Usage') expect(child.stderr.trim().split('\n')).toHaveLength(1);
+    expect(isMounted(daemon.dir)).toBe(false);
+    refusal.cleanUp?.(daemon.dir);
+  });
+
+  test('a directory that is mounted already', async ({ daemon }) => {
+    await daemon.start();
+    const second = daemon.run('mount', daemon.dir);
+    expect(await second.exit()).toBe(NO_INPUT);
+    expect(second.stderr).toContain('is mounted already');
+    expect((await daemon.sh('cat tracing_on')).stdout).toBe('0\n');
+  });
+
+  test('a user who may not open /dev/fuse', async ({ daemon, skip }) => {
+    if (process.getuid?.() !== 0) skip('takes root, to become somebody else');
+    chmodSync(daemon.dir, 0o777);
+    const asNobody = new Child('setpriv', [
+      '--reuid=65534',
+      '--regid=65534',
+      '--clear-groups',
+      process.execPath,
+      MAIN,
+      'mount',
+      daemon.dir,
+    ]);
+    const code = await asNobody.exit();
+    if (code === 0) return; // Where /dev/fuse is for everybody.
+    expect(code).toBe(77);
+    expect(asNobody.stderr).toBe(
+      'pkvm-tracefs: no access to /dev/fuse: run as root, or chmod it 0666\n',
+    );
+  });
+});
+
+test('a daemon leaves no process behind, nor a thread of another’s', async () => {
+  const daemon = new Daemon();
+  await daemon.start('--cpus', '4', '--rate', 'max');
+  const { pid } = daemon.child;
+  await daemon.stop();
+  await until(() => {
+    try {
+      process.kill(pid, 0);
+      return false;
+    } catch {
+      return true;
+    }
+  });
+});

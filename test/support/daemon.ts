@@ -1,0 +1,137 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { test as base, expect } from 'vitest';
+
+export const MAIN = resolve('dist/daemon/main.js');
+
+const LIMIT_MS = 10_000;
+
+export const isMounted = (dir: string): boolean =>
+  readFileSync('/proc/self/mounts', 'utf8').includes(` ${dir} fuse.pkvm-tracefs `);
+
+/** Waits for a condition that another process brings about. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  limitMs = LIMIT_MS,
+): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`in vain: ${condition}`);
+    await new Promise((again) => setTimeout(again, 5));
+  }
+}
+
+/** A child process, with all that it says. */
+export class Child {
+  readonly process: ChildProcess;
+  stdout = '';
+  stderr = '';
+  readonly #exit: Promise<[number | null, NodeJS.Signals | null]>;
+
+  constructor(
+    command: string,
+    args: readonly string[],
+    options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+  ) {
+    this.process = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    this.process.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+    });
+    this.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    this.#exit = once(this.process, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
+  }
+
+  get pid(): number {
+    return this.process.pid ?? -1;
+  }
+
+  /** The exit code, or the signal's name. */
+  async exit(): Promise<number | string> {
+    const [code, signal] = await this.#exit;
+    return code ?? signal ?? 'unknown';
+  }
+
+  async kill(signal: NodeJS.Signals): Promise<number | string> {
+    this.process.kill(signal);
+    return this.exit();
+  }
+
+  /** Whether the process sleeps in a system call, so that a reader can be told to be blocked. */
+  isAsleep(): boolean {
+    const stat = readFileSync(`/proc/${this.pid}/stat`, 'latin1');
+    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('S');
+  }
+
+  get lines(): string[] {
+    return this.stdout.split('\n').slice(0, -1);
+  }
+}
+
+/** The daemon on a directory of its own. */
+export class Daemon {
+  readonly dir = mkdtempSync(join(tmpdir(), 'pkvm-tracefs-test-'));
+  readonly hypervisor = join(this.dir, 'hypervisor');
+  #child: Child | undefined;
+
+  get child(): Child {
+    if (!this.#child) throw new Error('not started');
+    return this.#child;
+  }
+
+  async start(...options: string[]): Promise<void> {
+    this.#child = this.run('mount', this.dir, ...options);
+    await until(() => this.child.stdout !== '' || this.child.process.exitCode !== null);
+    if (this.child.stdout !== `ready ${this.dir}\n`) throw new Error(this.child.stderr);
+  }
+
+  /** Any command of the daemon's program. */
+  run(...args: string[]): Child {
+    return new Child(process.execPath, [MAIN, ...args]);
+  }
+
+  /** Runs a shell in hypervisor/. Its own process: a blocked one must not block us. */
+  sh(script: string): Promise<{ stdout: string; stderr: string }> {
+    return promisify(execFile)('bash', ['-c', `set -eo pipefail; ${script}`], {
+      cwd: this.hypervisor,
+      timeout: LIMIT_MS,
+      maxBuffer: 2 ** 26,
+    });
+  }
+
+  /** A command in hypervisor/ that goes on while we look at it. */
+  spawn(command: string, ...args: string[]): Child {
+    return new Child(command, args, { cwd: this.hypervisor });
+  }
+
+  /** Waits until the reader waits in its read for good. */
+  async blocked(reader: Child): Promise<void> {
+    await until(async () => reader.isAsleep() && (await this.#isReading(reader)));
+  }
+
+  async #isReading(reader: Child): Promise<boolean> {
+    const syscall = readFileSync(`/proc/${reader.pid}/wchan`, 'latin1');
+    return /fuse|request_wait/.test(syscall) || syscall === '0';
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child && this.#child.process.exitCode === null) await this.#child.kill('SIGTERM');
+    expect(isMounted(this.dir)).toBe(false);
+    rmdirSync(this.dir);
+  }
+}
+
+/** A test with a daemon, not started yet; its mount is gone when the test ends, pass or fail. */
+export const test = base.extend<{ daemon: Daemon }>({
+  // biome-ignore lint/correctness/noEmptyPattern: vitest reads the parameter list
+  daemon: async ({}, use) => {
+    const daemon = new Daemon();
+    await use(daemon);
+    await daemon.stop();
+  },
+});
