@@ -10,7 +10,6 @@ say() { echo "setup: $*" >&2; }
 missing_packages() {
   ldconfig -p | grep -q 'libfuse\.so\.2 ' || echo 'libfuse2|libfuse2t64'
   command -v fusermount > /dev/null || echo 'fuse|fuse3'
-  command -v bc > /dev/null || echo bc
   command -v make > /dev/null || echo make
   command -v g++ > /dev/null || echo g++
   command -v python3 > /dev/null || echo python3

@@ -35,7 +35,7 @@ export class Child {
   constructor(
     command: string,
     args: readonly string[],
-    options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+    options: { cwd?: string; detached?: boolean } = {},
   ) {
     this.process = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
     this.process.stdout?.setEncoding('utf8').on('data', (text: string) => {
@@ -49,6 +49,10 @@ export class Child {
 
   get pid(): number {
     return this.process.pid ?? -1;
+  }
+
+  get ended(): boolean {
+    return this.process.exitCode !== null || this.process.signalCode !== null;
   }
 
   /** The exit code, or the signal's name. */
@@ -86,7 +90,7 @@ export class Daemon {
 
   async start(...options: string[]): Promise<void> {
     this.#child = this.run('mount', this.dir, ...options);
-    await until(() => this.child.stdout !== '' || this.child.process.exitCode !== null);
+    await until(() => this.child.stdout !== '' || this.child.ended);
     if (this.child.stdout !== `ready ${this.dir}\n`) throw new Error(this.child.stderr);
   }
 
@@ -120,7 +124,7 @@ export class Daemon {
   }
 
   async stop(): Promise<void> {
-    if (this.#child && this.#child.process.exitCode === null) await this.#child.kill('SIGTERM');
+    if (this.#child && !this.#child.ended) await this.#child.kill('SIGTERM');
     expect(isMounted(this.dir)).toBe(false);
     rmdirSync(this.dir);
   }
