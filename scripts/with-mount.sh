@@ -17,7 +17,7 @@ fi
 shift
 
 main=$(cd "$(dirname "$0")/.." && pwd)/dist/daemon/main.js
-TRACING=$(mktemp -d "${TMPDIR:-/tmp}/pkvm-tracefs.XXXXXX")
+TRACING=$(realpath "$(mktemp -d "${TMPDIR:-/tmp}/pkvm-tracefs.XXXXXX")")
 export TRACING
 
 exec {ready}< <(exec node "$main" mount "$TRACING" "${options[@]}")

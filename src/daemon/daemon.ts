@@ -56,7 +56,7 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
 
     const remote = new TraceRemote(new HypTrace(machine));
     const tracefs = new Tracefs(tracefsRoot(remote));
-    const unmount = await mount(tracefs, {
+    const unmount = await mountOrExit(mount, tracefs, {
       mountpoint: options.mountpoint,
       allowOther: options.allowOther,
       uid: process.getuid?.() ?? 0,
@@ -78,6 +78,20 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
     throw error;
   }
 }
+
+/** libfuse has said on stderr what it was that failed. */
+async function mountOrExit(mount: Mount, ...args: Parameters<Mount>): ReturnType<Mount> {
+  try {
+    return await mount(...args);
+  } catch (error) {
+    throw new ExitError(
+      EXIT.NO_PERMISSION,
+      `cannot mount: run as root, or where fusermount is setuid (${(error as Error).message})`,
+    );
+  }
+}
+
+type Mount = typeof import('../fs/fuse-mount.ts').mount;
 
 /** The binding needs libfuse to load, so it comes last, when there can be a message about it. */
 async function loadFuse(): Promise<typeof import('../fs/fuse-mount.ts')> {

@@ -1,11 +1,10 @@
 #!/usr/bin/env node
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { detach } from './detach.ts';
 import { EXIT, ExitError } from './exit-code.ts';
 import { createLog, LOG_LEVELS } from './log.ts';
-import { isOurs, unmount } from './mountpoint.ts';
+import { canonical, isOurs, unmount } from './mountpoint.ts';
 import { MAX_CPUS, parseCounterHz, parseCpus, parseMemoryMib, parseRate } from './options.ts';
 import { serve } from './serve.ts';
 
@@ -36,13 +35,13 @@ program
   .addOption(new Option('--log-level <level>', 'on stderr').choices(LOG_LEVELS).default('warn'))
   .option('--allow-other', 'let other users in, as far as the modes allow', false)
   .option('--detach', 'return when the mount answers, and go on in the background', false)
-  .action((dir: string, flags: MountFlags) => exitWith(() => mountCommand(resolve(dir), flags)));
+  .action((dir: string, flags: MountFlags) => exitWith(() => mountCommand(canonical(dir), flags)));
 
 program
   .command('umount')
   .description('unmount the tracefs, which ends its daemon')
   .argument('<dir>', 'where it is mounted')
-  .action((dir: string) => exitWith(() => umountCommand(resolve(dir))));
+  .action((dir: string) => exitWith(() => umountCommand(canonical(dir))));
 
 async function mountCommand(mountpoint: string, flags: MountFlags): Promise<number> {
   if (flags.detach) return detach(process.argv.slice(1).filter((arg) => arg !== '--detach'));

@@ -1,5 +1,14 @@
 import { execFile } from 'node:child_process';
-import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+} from 'node:fs';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { EXIT, ExitError } from './exit-code.ts';
 
@@ -7,18 +16,31 @@ import { EXIT, ExitError } from './exit-code.ts';
 const FS_TYPE = 'fuse.pkvm-tracefs';
 
 const FUSE_DEVICE = '/dev/fuse';
+const FUSERMOUNT = 'fusermount';
 
 /** @throws ExitError when this machine or this user cannot mount. */
 export function checkFuse(): void {
+  if (!existsSync(FUSE_DEVICE))
+    throw new ExitError(EXIT.UNAVAILABLE, 'no /dev/fuse: load the fuse module (modprobe fuse)');
   try {
     accessSync(FUSE_DEVICE, constants.R_OK | constants.W_OK);
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT')
-      throw new ExitError(EXIT.UNAVAILABLE, 'no /dev/fuse: load the fuse module (modprobe fuse)');
+  } catch {
     throw new ExitError(
       EXIT.NO_PERMISSION,
       'no access to /dev/fuse: run as root, or chmod it 0666',
     );
+  }
+  const { PATH = '' } = process.env;
+  if (!PATH.split(':').some((dir) => existsSync(join(dir, FUSERMOUNT))))
+    throw new ExitError(EXIT.UNAVAILABLE, 'no fusermount: apt install fuse');
+}
+
+/** The directory itself, where `dir` is a way to it. */
+export function canonical(dir: string): string {
+  try {
+    return realpathSync(dir);
+  } catch {
+    return resolve(dir); // What is wrong with it shows later.
   }
 }
 
@@ -67,10 +89,8 @@ function isStale(dir: string): boolean {
  */
 export async function unmount(dir: string): Promise<void> {
   try {
-    await promisify(execFile)('fusermount', ['-u', '-z', '--', dir]);
+    await promisify(execFile)(FUSERMOUNT, ['-u', '-z', '--', dir]);
   } catch (error) {
-    if (codeOf(error) === 'ENOENT')
-      throw new ExitError(EXIT.UNAVAILABLE, 'no fusermount: apt install fuse');
     throw new ExitError(EXIT.NO_PERMISSION, `${dir} cannot be unmounted: ${stderrOf(error)}`);
   }
 }

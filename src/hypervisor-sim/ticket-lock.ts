@@ -1,3 +1,4 @@
+import { assert } from '../assert.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 
 /**
@@ -15,6 +16,8 @@ export const TICKET_LOCK_SIZE = 8;
 
 /** About as long as the longest trap; after that the holder has surely been descheduled. */
 const SPINS_BEFORE_SLEEP = 200;
+/** Nobody holds a lock for this long, unless its thread died of a bug. */
+const LIMIT_MS = 10_000;
 
 export class TicketLock {
   readonly #memory: SharedMemory;
@@ -30,7 +33,9 @@ export class TicketLock {
     for (let spins = 0; ; spins++) {
       const serving = this.#memory.load(this.#at + SERVING);
       if (serving === ticket) return;
-      if (spins >= SPINS_BEFORE_SLEEP) this.#memory.wait(this.#at + SERVING, serving);
+      if (spins < SPINS_BEFORE_SLEEP) continue;
+      const moved = this.#memory.wait(this.#at + SERVING, serving, LIMIT_MS);
+      assert(moved, `a lock is passed on within ${LIMIT_MS} ms`);
     }
   }
 

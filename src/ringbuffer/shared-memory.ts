@@ -52,9 +52,9 @@ export class SharedMemory {
     Atomics.store(this.#doublewords, at >>> 3, value);
   }
 
-  /** Sleeps while the word at `at` is `value`, until a `wake` or for `timeoutMs`. */
-  wait(at: number, value: number, timeoutMs?: number): void {
-    Atomics.wait(this.#words, at >>> 2, value, timeoutMs);
+  /** Sleeps while the word at `at` is `value`, until a `wake`. False when `timeoutMs` passed. */
+  wait(at: number, value: number, timeoutMs: number): boolean {
+    return Atomics.wait(this.#words, at >>> 2, value, timeoutMs) !== 'timed-out';
   }
 
   wake(at: number): void {

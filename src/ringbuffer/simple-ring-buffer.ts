@@ -54,9 +54,10 @@ export const NOT_RESERVED = -1;
 const SWAP_ATTEMPTS = 8;
 /** A writer that is descheduled in mid-move keeps the head away; then there is no data now. */
 const HEAD_SPINS = 10_000;
-/** After so many looks at a writer in its critical section we let its thread have the CPU. */
+/** After so many looks at a writer with an open event its thread may have the CPU; at last, it died. */
 const SPINS_BEFORE_SLEEP = 1_000;
 const SLEEP_MS = 0.05;
+const MAX_LOOKS = 200_000;
 
 export interface RingPages {
   /** Where the meta page is. */
@@ -247,15 +248,13 @@ export class SimpleRingBuffer {
 
   /** Waits for an event that the writer has open now; it may open the next one at once. */
   waitForWriter(): void {
-    for (let spins = 0; this.#get(STATUS) === WRITING; spins++)
-      if (spins > SPINS_BEFORE_SLEEP) this.#state.wait(this.#at + STATUS, WRITING, SLEEP_MS);
+    for (let looks = 0; this.#get(STATUS) === WRITING; looks++) {
+      if (looks > SPINS_BEFORE_SLEEP) this.#state.wait(this.#at + STATUS, WRITING, SLEEP_MS);
+      assert(looks < MAX_LOOKS, 'an event is written within seconds');
+    }
   }
 
-  /**
-   * Drops all events and zeroes the counters; a ring that was enabled stays enabled.
-   *
-   * @throws ErrnoError ENODEV without a buffer.
-   */
+  /** Drops all events; an enabled ring stays enabled. @throws ErrnoError ENODEV without a buffer. */
   reset(): void {
     this.#assertLoaded();
     const enabled = this.disable();
