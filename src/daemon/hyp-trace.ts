@@ -22,6 +22,9 @@ const MIN_RING_PAGES = 2n;
 /** nr_page_va of the descriptor is an int. */
 const MAX_PAGES = 2n ** 31n - 1n;
 
+/** By how much the clocks of two CPUs may differ: each thread has measured its own. */
+const CLOCK_SKEW_NS = 1_000;
+
 /** What the host's kernel offers to its tracing. */
 export interface HypTraceHost {
   readonly hypervisor: Hypervisor;
@@ -59,6 +62,12 @@ export class HypTrace implements TraceRemoteCallbacks {
 
   now(): number {
     return this.#host.now();
+  }
+
+  settledUntil(): number {
+    const now = this.#host.now() - CLOCK_SKEW_NS;
+    this.#host.hypervisor.kickAllCpus();
+    return now;
   }
 
   startClock(task: HostTask): StartingClock {

@@ -81,23 +81,19 @@ export class TracePipe implements OpenFile {
   }
 
   /**
-   * Up to when the counters, which this reads, show what happened on all CPUs. One CPU's counters
-   * are read before another's: what happens in between waits for the next time, or it would come
-   * before an earlier event of a CPU that was read first.
+   * Reads the counters of all CPUs, and returns up to when they show all that happened. What came
+   * later waits for the next time: another CPU may have an earlier event that does not show yet.
    */
   #horizon(readers: readonly RemoteReader[], task: HostTask): number {
-    let now = this.#now();
+    const { callbacks } = this.#remote;
+    let until = callbacks.settledUntil();
     for (const reader of readers) reader.poll();
     const first = oldest(readers, task);
-    if (first === undefined || first.ts <= now) return now;
+    if (first === undefined || first.ts <= until) return until;
     // Only news. Look again, so that they come at once and not with the next poll.
-    now = this.#now();
+    until = callbacks.settledUntil();
     for (const reader of readers) reader.poll();
-    return Math.max(now, first.ts);
-  }
-
-  #now(): number {
-    return this.#remote.callbacks.now();
+    return Math.max(until, first.ts);
   }
 
   #waitForEvents(io: Io): Promise<void> {

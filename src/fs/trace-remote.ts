@@ -50,6 +50,8 @@ export interface TraceRemoteCallbacks extends RemoteCallbacks {
   readonly events: readonly RemoteEvent[];
   /** The trace clock's time, in ns. */
   now(): number;
+  /** A time, in ns and nearly now, of before which no CPU has an event that is not committed. */
+  settledUntil(): number;
   startClock(task: HostTask): StartingClock;
   /** Allocates, shares and loads a buffer of `bytes` for each CPU. */
   loadTraceBuffer(bytes: bigint, task: HostTask): RemoteBufferPages;

@@ -74,8 +74,13 @@ export class HypTraceBuffer {
 
   /** No event that is open now may see the bank change twice under its feet. */
   updateClock(parameters: ClockParameters): void {
-    for (const ring of this.#rings) ring.waitForWriter();
+    this.waitForWriters();
     this.clock.update(parameters);
+  }
+
+  /** Waits until every event that is open now is committed. */
+  waitForWriters(): void {
+    for (const ring of this.#rings) ring.waitForWriter();
   }
 
   /**

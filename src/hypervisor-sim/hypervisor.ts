@@ -73,6 +73,14 @@ export class Hypervisor {
     this.#trap(cpu, 'host_abort', () => {});
   }
 
+  /**
+   * An IPI to all CPUs, and the wait for its answers: kick_all_cpus_sync(). A CPU answers between
+   * two events; so what one had begun before is committed when this returns.
+   */
+  kickAllCpus(): void {
+    this.trace.waitForWriters();
+  }
+
   #trap<T>(cpu: number, reason: Reason, handle: () => T): T {
     const pcpu = defined(this.#pcpus[cpu], `cpu ${cpu}`);
     pcpu.enter();

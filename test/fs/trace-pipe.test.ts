@@ -36,6 +36,7 @@ describe('a read of trace_pipe', () => {
     const machine = new TestMachine();
     await machine.setup();
     await machine.selftest(2);
+    machine.tick(10_000);
     const fd = await machine.open(PIPE, constants.O_RDONLY);
     expect(await machine.read(fd, 0)).toBe('');
     expect(await machine.read(fd, 7)).toBe('[000]\t ');
