@@ -8,7 +8,7 @@ step() {
   "$@"
 }
 
-step scripts/setup.sh
+step scripts/setup.sh --tests
 step npm run --silent lint
 step npm run --silent typecheck
 step npm run --silent test:unit

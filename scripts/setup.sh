@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # Brings a fresh machine to where the build runs: system packages, npm packages, the patched FUSE
-# binding, the build. Does nothing, quickly, where nothing is missing.
+# binding, the build. Does nothing, quickly, where nothing is missing. With --tests also what only
+# the tests use.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+tests=no
+[ "${1:-}" != --tests ] || tests=yes
 
 say() { echo "setup: $*" >&2; }
 
@@ -13,6 +17,7 @@ missing_packages() {
   command -v make > /dev/null || echo make
   command -v g++ > /dev/null || echo g++
   command -v python3 > /dev/null || echo python3
+  if [ "$tests" = yes ]; then command -v busybox > /dev/null || echo busybox; fi
 }
 
 apt_name() {

@@ -16,6 +16,8 @@ export interface DaemonOptions extends MachineOptions {
   /** Events a second that each pCPU's workload is worth. */
   readonly rate: number;
   readonly allowOther: boolean;
+  /** Show files with a size of 0, as tracefs does. */
+  readonly sizeZero: boolean;
 }
 
 export interface Daemon {
@@ -55,12 +57,14 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
     undo.push('pcpus', pcpus.stop);
 
     const remote = new TraceRemote(new HypTrace(machine));
-    const tracefs = new Tracefs(tracefsRoot(remote));
+    const tracefs = new Tracefs(tracefsRoot(remote), {
+      uid: process.getuid?.() ?? 0,
+      gid: process.getgid?.() ?? 0,
+      sizeZero: options.sizeZero,
+    });
     const unmount = await mountOrExit(mount, tracefs, {
       mountpoint: options.mountpoint,
       allowOther: options.allowOther,
-      uid: process.getuid?.() ?? 0,
-      gid: process.getgid?.() ?? 0,
       onUnmounted: () => ended.resolve(),
       onBug: ended.reject,
     });

@@ -15,6 +15,7 @@ interface MountFlags {
   readonly counterHz: number;
   readonly logLevel: string;
   readonly allowOther: boolean;
+  readonly sizeZero: boolean;
   readonly detach: boolean;
 }
 
@@ -34,6 +35,7 @@ program
   .option('--counter-hz <Hz>', "the frequency of the CPUs' counter", parseCounterHz, 1_000_000_000)
   .addOption(new Option('--log-level <level>', 'on stderr').choices(LOG_LEVELS).default('warn'))
   .option('--allow-other', 'let other users in, as far as the modes allow', false)
+  .option('--size-zero', 'show files with a size of 0, as tracefs does', false)
   .option('--detach', 'return when the mount answers, and go on in the background', false)
   .action((dir: string, flags: MountFlags) => exitWith(() => mountCommand(canonical(dir), flags)));
 
@@ -45,8 +47,8 @@ program
 
 async function mountCommand(mountpoint: string, flags: MountFlags): Promise<number> {
   if (flags.detach) return detach(process.argv.slice(1).filter((arg) => arg !== '--detach'));
-  const { cpus, memory: memoryMib, rate, counterHz, allowOther } = flags;
-  const options = { mountpoint, cpus, memoryMib, rate, counterHz, allowOther };
+  const { cpus, memory: memoryMib, rate, counterHz, allowOther, sizeZero } = flags;
+  const options = { mountpoint, cpus, memoryMib, rate, counterHz, allowOther, sizeZero };
   return serve(options, createLog(flags.logLevel));
 }
 

@@ -1,12 +1,18 @@
 import { constants as open } from 'node:fs';
 import { constants } from 'node:os';
 import { promisify } from 'node:util';
-import Fuse, { type Operations, type Request, type Stat } from 'fuse-native';
+import Fuse, {
+  type Done,
+  type Notify,
+  type Operations,
+  type Request,
+  type Stat,
+} from 'fuse-native';
 import { type Errno, ErrnoError } from '../errno.ts';
 import { PAGE_SIZE } from '../units.ts';
 import { caller } from './caller.ts';
-import type { Io, Node } from './nodes.ts';
-import type { Tracefs } from './tracefs.ts';
+import type { Awaitable, Io } from './nodes.ts';
+import type { Attributes, Tracefs } from './tracefs.ts';
 
 /** How /proc/mounts shows the mount: tools look for "tracefs" in a line, we for our own type. */
 export const FS_SUBTYPE = 'pkvm-tracefs';
@@ -15,9 +21,6 @@ export interface MountOptions {
   readonly mountpoint: string;
   /** Whether other users may come in, as far as the modes let them. */
   readonly allowOther: boolean;
-  /** Who owns all files. */
-  readonly uid: number;
-  readonly gid: number;
   /** Called when the file system was unmounted, by us or by anybody. */
   readonly onUnmounted: () => void;
   /** Called with anything that is not an ErrnoError: a bug. The caller gets EIO. */
@@ -26,6 +29,10 @@ export interface MountOptions {
 
 /** The largest read or write that the kernel sends in one request. */
 const MAX_IO = 131_072;
+const NAME_MAX = 255;
+const PERMISSIONS = 0o7777;
+/** The uid or gid that chown(2) leaves alone. */
+const UNCHANGED = 2 ** 32 - 1;
 
 /** fuse-native has options of its own for few of libfuse's. */
 class TracefsFuse extends Fuse {
@@ -48,10 +55,10 @@ export async function mount(tracefs: Tracefs, options: MountOptions): Promise<()
     'fsname=tracefs',
     `subtype=${FS_SUBTYPE}`,
     'default_permissions',
-    'direct_io', // Or a read would be cut to the size that stat(2) shows, which is 0.
     'attr_timeout=0',
     'entry_timeout=0',
-    'atomic_o_trunc',
+    'atomic_o_trunc', // O_TRUNC comes with the open, and not as a truncate(2) after it.
+    'auto_unmount', // If we are killed, fusermount takes the mount away.
     'big_writes',
     `max_read=${MAX_IO}`,
     ...(allowOther ? ['allow_other'] : []),
@@ -62,17 +69,27 @@ export async function mount(tracefs: Tracefs, options: MountOptions): Promise<()
 
 function operations(tracefs: Tracefs, options: MountOptions): Operations {
   const answer = answerWith(options.onBug);
-  const succeed = (...args: unknown[]): void => (args.at(-1) as (result: number) => void)(0);
+  const succeed = (done: Done, operation: () => Awaitable<void>): Promise<void> =>
+    answer(done, async () => {
+      await operation();
+      return [0];
+    });
+  const notifies = new Map<number, Notify>();
+  const forget = (fd: number): void => {
+    notifies.get(fd)?.destroy();
+    notifies.delete(fd);
+  };
   return {
     init: (done) => done(0),
     destroy: options.onUnmounted,
     readdir: (path, done) => answer(done, () => [0, tracefs.readdir(path)]),
-    getattr: (path, done) => answer(done, () => [0, stat(tracefs.lookup(path), options)]),
+    getattr: (path, done) => answer(done, async () => [0, stat(await tracefs.stat(path))]),
+    statfs: (_path, done) => done(0, { bsize: PAGE_SIZE, frsize: PAGE_SIZE, namemax: NAME_MAX }),
     open: (path, flags, done, { pid }) =>
       answer(done, async () => {
         const fd = await tracefs.open(path, flags, caller(pid));
         const node = tracefs.lookup(path);
-        return [0, fd, node.kind === 'file' && !node.seekable];
+        return [0, fd, { directIo: true, nonseekable: node.kind === 'file' && !node.seekable }];
       }),
     read: (_path, fd, to, size, offset, done, request) =>
       answer(done, async () => {
@@ -82,22 +99,40 @@ function operations(tracefs: Tracefs, options: MountOptions): Operations {
       }),
     write: (_path, fd, from, size, _offset, done, request) =>
       answer(done, async () => [await tracefs.write(fd, from.subarray(0, size), ioOf(request))]),
-    flush: (_path, fd, done) =>
+    poll: (_path, fd, notify, done) =>
       answer(done, () => {
-        tracefs.flush(fd);
-        return [0];
+        if (notify === null) return [0, tracefs.poll(fd)];
+        forget(fd);
+        notifies.set(fd, notify);
+        return [0, tracefs.poll(fd, notify)];
       }),
-    release: (_path, fd, done) =>
-      answer(done, async () => {
-        await tracefs.release(fd);
-        return [0];
-      }),
-    // Attributes are accepted and change nothing: O_TRUNC comes with the open.
-    truncate: (_path, _size, done) => done(0),
+    ioctl: (_path, _fd, command, done) => done(command === 0 ? 0 : -constants.errno.ENOTTY),
+    flush: (_path, fd, done) => succeed(done, () => tracefs.flush(fd)),
+    release: (_path, fd, done) => {
+      forget(fd);
+      return succeed(done, () => tracefs.release(fd));
+    },
+    fsync: (_path, _datasync, _fd, done) => done(-constants.errno.EINVAL),
+    chmod: (path, mode, done) =>
+      succeed(done, () => tracefs.change(path, { mode: mode & PERMISSIONS })),
+    chown: (path, uid, gid, done) =>
+      succeed(done, () =>
+        tracefs.change(path, {
+          ...(uid === UNCHANGED ? {} : { uid }),
+          ...(gid === UNCHANGED ? {} : { gid }),
+        }),
+      ),
+    utimens: (path, atime, mtime, done) =>
+      succeed(done, () => tracefs.change(path, { atime: new Date(atime), mtime: new Date(mtime) })),
+    listxattr: (_path, done) => done(0, []),
+    truncate: (_path, _size, done) => done(0), // Accepted, and without effect.
     ftruncate: (_path, _fd, _size, done) => done(0),
-    utimens: succeed,
+    mknod: (_path, mode, _device, done) =>
+      done(
+        (mode & open.S_IFMT) === open.S_IFREG ? -constants.errno.EACCES : -constants.errno.EPERM,
+      ),
+    ...refuse('EACCES', 'create'),
     ...refuse('EPERM', 'mkdir', 'rmdir', 'unlink', 'rename', 'link', 'symlink'),
-    ...refuse('EACCES', 'mknod', 'create'),
   };
 }
 
@@ -146,18 +181,12 @@ function ioOf(request: Request): Io {
   };
 }
 
-function stat(node: Node, { uid, gid }: MountOptions): Stat {
-  const epoch = new Date(0);
-  const isDir = node.kind === 'dir';
+function stat({ isDir, mode, ...attributes }: Attributes): Stat {
   return {
-    mode: (isDir ? open.S_IFDIR : open.S_IFREG) | node.mode,
-    size: 0,
+    ...attributes,
+    mode: (isDir ? open.S_IFDIR : open.S_IFREG) | mode,
     nlink: isDir ? 2 : 1,
     blksize: PAGE_SIZE,
-    uid,
-    gid,
-    atime: epoch,
-    mtime: epoch,
-    ctime: epoch,
+    ctime: attributes.mtime,
   };
 }

@@ -25,6 +25,25 @@ declare module 'fuse-native' {
     ctime: Date;
   }
 
+  export interface Statfs {
+    bsize: number;
+    frsize: number;
+    namemax: number;
+  }
+
+  /** How an open file behaves. */
+  export interface OpenFlags {
+    /** Reads and writes come as they are made, past the page cache. */
+    readonly directIo: boolean;
+    readonly nonseekable: boolean;
+  }
+
+  /** Wakes who polls the open file; good for many times, until it is destroyed. */
+  export interface Notify {
+    (): void;
+    destroy(): void;
+  }
+
   export type Done = (result: number) => void;
 
   export interface Operations {
@@ -33,10 +52,11 @@ declare module 'fuse-native' {
     destroy(): void;
     readdir(path: string, done: (result: number, names?: string[]) => void): void;
     getattr(path: string, done: (result: number, stat?: Stat) => void): void;
+    statfs(path: string, done: (result: number, stat?: Statfs) => void): void;
     open(
       path: string,
       flags: number,
-      done: (result: number, fd?: number, nonseekable?: boolean) => void,
+      done: (result: number, fd?: number, how?: OpenFlags) => void,
       request: Request,
     ): void;
     read(
@@ -59,6 +79,21 @@ declare module 'fuse-native' {
     ): void;
     flush(path: string, fd: number, done: Done): void;
     release(path: string, fd: number, done: Done): void;
+    /** `notify` is null where the kernel does not want to be told. */
+    poll(
+      path: string,
+      fd: number,
+      notify: Notify | null,
+      done: (result: number, events?: number) => void,
+    ): void;
+    ioctl(path: string, fd: number, command: number, done: Done): void;
+    fsync(path: string, datasync: number, fd: number, done: Done): void;
+    chmod(path: string, mode: number, done: Done): void;
+    chown(path: string, uid: number, gid: number, done: Done): void;
+    /** Times in ms. */
+    utimens(path: string, atime: number, mtime: number, done: Done): void;
+    mknod(path: string, mode: number, device: number, done: Done): void;
+    listxattr(path: string, done: (result: number, names?: string[]) => void): void;
     truncate(path: string, size: number, done: Done): void;
     ftruncate(path: string, fd: number, size: number, done: Done): void;
     [refused: string]: unknown;

@@ -1,5 +1,5 @@
 import { ErrnoError } from '../errno.ts';
-import type { HostTask } from '../host-task.ts';
+import { type HostTask, KERNEL_THREAD } from '../host-task.ts';
 
 /** What stands at a path of the tree. */
 export type Node = Dir | File;
@@ -15,6 +15,8 @@ export interface File {
   readonly mode: number;
   /** False for a file without positions: lseek(2) and pread(2) give ESPIPE. */
   readonly seekable: boolean;
+  /** What stat(2) shows: the text's length now, so that tools that splice see all of it. */
+  size(): Awaitable<number>;
   open(how: HowToOpen): Awaitable<OpenFile>;
 }
 
@@ -31,6 +33,11 @@ export interface OpenFile {
   read?(size: number, offset: number, io: Io): Awaitable<Uint8Array>;
   /** Takes all of it or throws. */
   write?(data: Uint8Array, io: Io): Awaitable<void>;
+  /**
+   * Whether a read has something to give now, or an error; without this it always has. Calls
+   * `onNews`, in place of an earlier one, each time that there is something new to read.
+   */
+  poll?(onNews?: () => void): boolean;
   /** After the last close. */
   release?(): Awaitable<void>;
 }
@@ -55,7 +62,13 @@ export const dir = (children: Readonly<Record<string, Node>>, mode = 0o750): Dir
 
 /** Text made anew for each read, as of now. */
 export function show(get: (task: HostTask) => Awaitable<string>): File {
-  return { kind: 'file', mode: READ, seekable: true, open: () => ({ read: reader(get) }) };
+  return {
+    kind: 'file',
+    mode: READ,
+    seekable: true,
+    size: async () => (await get(KERNEL_THREAD)).length,
+    open: () => ({ read: reader(get) }),
+  };
 }
 
 /** The same, and a value taken from each write: DEFINE_SHOW_STORE_ATTRIBUTE(). */
@@ -64,12 +77,13 @@ export function showStore(
   set: (written: Uint8Array, task: HostTask) => Awaitable<void>,
 ): File {
   return {
-    kind: 'file',
+    ...show(get),
     mode: READ_WRITE,
-    seekable: true,
     open: () => ({ read: reader(get), write: (data, io) => set(data, io.task) }),
   };
 }
+
+const empty = (): number => 0;
 
 /** A button: opening it for writing does something, once, and what is written is ignored. */
 export function button(
@@ -81,6 +95,7 @@ export function button(
     kind: 'file',
     mode,
     seekable: false,
+    size: empty,
     async open({ task, writes }) {
       if (writes) await press(task);
       else if (!options.mayOpenToRead) throw new ErrnoError('EPERM', 'cannot be read');
@@ -91,7 +106,7 @@ export function button(
 
 /** Bytes that arrive over time, such as trace_pipe: a reader waits, and takes what it reads. */
 export function stream(mode: number, open: (task: HostTask) => Awaitable<OpenFile>): File {
-  return { kind: 'file', mode, seekable: false, open: ({ task }) => open(task) };
+  return { kind: 'file', mode, seekable: false, size: empty, open: ({ task }) => open(task) };
 }
 
 function reader(get: (task: HostTask) => Awaitable<string>): NonNullable<OpenFile['read']> {

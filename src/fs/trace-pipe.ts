@@ -23,8 +23,11 @@ export class TracePipe implements OpenFile {
   readonly #output: TraceOutput;
   readonly #seq = new TraceSeq(SEQ_SIZE);
   readonly #poll: NodeJS.Timeout;
+  #stopWatching: () => void;
   #taken = 0;
   #giveUp: (error: ErrnoError) => void = () => {};
+  #onNews: (() => void) | undefined;
+  #seen = 0;
 
   private constructor(remote: TraceRemote, buffer: RemoteBuffer, cpu: CpuFilter) {
     this.#remote = remote;
@@ -32,6 +35,7 @@ export class TracePipe implements OpenFile {
     this.#cpu = cpu;
     this.#output = new TraceOutput(remote.callbacks.events);
     this.#poll = setInterval(() => buffer.poll(cpu), POLL_MS);
+    this.#stopWatching = this.#watch();
   }
 
   /** Loads the buffer if need be. @throws ErrnoError as TraceRemote.getReader. */
@@ -43,6 +47,8 @@ export class TracePipe implements OpenFile {
 
   async release(): Promise<void> {
     clearInterval(this.#poll);
+    this.#stopWatching();
+    this.#onNews = undefined;
     this.#remote.pipes.delete(this);
     await this.#remote.putReader();
   }
@@ -57,6 +63,11 @@ export class TracePipe implements OpenFile {
     return this.#take(size);
   }
 
+  /** Of events that were taken and did not fit into the last read. */
+  get #hasText(): boolean {
+    return this.#taken < this.#seq.length;
+  }
+
   #take(size: number): Uint8Array {
     const text = this.#seq.bytes.subarray(
       this.#taken,
@@ -68,7 +79,7 @@ export class TracePipe implements OpenFile {
 
   /** Makes text of events, oldest first, unless there is some left. False when there is none. */
   #fill(task: HostTask): boolean {
-    if (this.#taken < this.#seq.length) return true;
+    if (this.#hasText) return true;
     this.#seq.truncate(0);
     this.#taken = 0;
     const readers = this.#buffer.select(this.#cpu);
@@ -104,6 +115,24 @@ export class TracePipe implements OpenFile {
         reject(error);
       };
       io.onInterrupt(() => this.#giveUp(new ErrnoError('EINTR', 'a signal came')));
+    });
+  }
+
+  /** Ready as soon as there is an event, seen by a poll of the ring or not. */
+  poll(onNews?: () => void): boolean {
+    this.#onNews = onNews ?? this.#onNews;
+    const readers = this.#buffer.select(this.#cpu);
+    return this.#hasText || readers.map((reader) => reader.poll()).includes(true);
+  }
+
+  /** Passes on that there is news, once for the same events: an edge, to who looks for edges. */
+  #watch(): () => void {
+    return this.#buffer.wait(this.#cpu, () => {
+      const readers = this.#buffer.select(this.#cpu);
+      const written = readers.reduce((sum, reader) => sum + reader.written, 0);
+      if (written !== this.#seen) this.#onNews?.();
+      this.#seen = written;
+      this.#stopWatching = this.#watch();
     });
   }
 

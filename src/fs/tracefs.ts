@@ -10,6 +10,35 @@ interface Handle {
   readonly writable: boolean;
 }
 
+const EPOCH = new Date(0);
+
+/** What stat(2) shows of a path. */
+export interface Attributes {
+  readonly isDir: boolean;
+  /** The permission bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  readonly atime: Date;
+  readonly mtime: Date;
+}
+
+/** What chmod(2), chown(2) and utimes(2) may change. */
+export type Changes = Partial<Pick<Attributes, 'mode' | 'uid' | 'gid' | 'atime' | 'mtime'>>;
+
+export interface TracefsOptions {
+  /** Who owns all files at first. */
+  readonly uid: number;
+  readonly gid: number;
+  /** Show every file with a size of 0, as tracefs does, whatever it contains. */
+  readonly sizeZero?: boolean;
+}
+
+/** The bits of poll(2). */
+const POLLIN = 0x001 | 0x040; // and POLLRDNORM
+const POLLOUT = 0x004 | 0x100; // and POLLWRNORM
+
 /** How long a file that is surely being closed holds up the next open. */
 const CLOSING_MS = 50;
 
@@ -19,13 +48,16 @@ const CLOSING_MS = 50;
  */
 export class Tracefs {
   readonly #root: Dir;
+  readonly #options: TracefsOptions;
+  readonly #changes = new Map<Node, Changes>();
   readonly #handles = new Map<number, Handle>();
   readonly #closing = new Map<number, Deferred>();
   #nextFd = 1;
   #reading = 0;
 
-  constructor(root: Dir) {
+  constructor(root: Dir, options: TracefsOptions) {
     this.#root = root;
+    this.#options = options;
   }
 
   /** @throws ErrnoError ENOENT, ENOTDIR */
@@ -47,6 +79,22 @@ export class Tracefs {
     const node = this.lookup(path);
     if (node.kind !== 'dir') throw new ErrnoError('ENOTDIR', path);
     return Object.keys(node.children);
+  }
+
+  /** stat(2). @throws ErrnoError ENOENT, ENOTDIR */
+  async stat(path: string): Promise<Attributes> {
+    const node = this.lookup(path);
+    const { uid, gid, sizeZero } = this.#options;
+    const size = node.kind === 'dir' || sizeZero ? 0 : await node.size();
+    const { mode } = node;
+    const isDir = node.kind === 'dir';
+    return { isDir, mode, uid, gid, size, atime: EPOCH, mtime: EPOCH, ...this.#changes.get(node) };
+  }
+
+  /** chmod(2), chown(2), utimes(2): kept for as long as we live. */
+  change(path: string, changes: Changes): void {
+    const node = this.lookup(path);
+    this.#changes.set(node, { ...this.#changes.get(node), ...changes });
   }
 
   get openFiles(): number {
@@ -94,6 +142,13 @@ export class Tracefs {
     this.#staysOpen(fd);
     await file.write(data, io);
     return data.length;
+  }
+
+  /** poll(2), as bits. `onNews` is called whenever there is something new to read. */
+  poll(fd: number, onNews?: () => void): number {
+    const { file } = this.#handle(fd);
+    if (!file.poll) return POLLIN | POLLOUT;
+    return file.poll(onNews) ? POLLIN : 0;
   }
 
   /** One of the descriptors of this open file was closed, perhaps the last. */

@@ -83,6 +83,11 @@ export class RemoteReader {
     return !this.empty;
   }
 
+  /** How many events were ever written, by the counters of the last poll. */
+  get written(): number {
+    return this.#entries;
+  }
+
   /** By the counters of the last poll. */
   get unread(): number {
     return this.#entries - (this.#overrun + this.#read);

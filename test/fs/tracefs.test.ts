@@ -40,6 +40,83 @@ describe('an open file', () => {
   });
 });
 
+describe('stat', () => {
+  test.each([
+    'tracing_on',
+    'buffer_size_kb',
+    'events/hypervisor/hyp_exit/format',
+    'per_cpu/cpu0/stats',
+  ])('shows how long the text of %s is', async (file) => {
+    const machine = new TestMachine();
+    const { size } = await machine.fs.stat(`/hypervisor/${file}`);
+    expect(size).toBe((await machine.cat(file)).length);
+  });
+
+  test.each(['trace_pipe', 'trace', 'selftest_event', 'per_cpu'])(
+    'shows no size of %s',
+    async (file) => {
+      expect((await new TestMachine().fs.stat(`/hypervisor/${file}`)).size).toBe(0);
+    },
+  );
+
+  test('remembers what was changed, of that file alone', async () => {
+    const { fs } = new TestMachine();
+    fs.change('/hypervisor/trace', { mode: 0o600 });
+    fs.change('/hypervisor/trace', { uid: 7 });
+    expect(await fs.stat('/hypervisor/trace')).toMatchObject({ mode: 0o600, uid: 7, gid: 0 });
+    expect(await fs.stat('/hypervisor/per_cpu/cpu0/trace')).toMatchObject({ mode: 0o440, uid: 0 });
+  });
+});
+
+describe('poll', () => {
+  const [IN, OUT] = [0x41, 0x104];
+
+  test('finds a text file always ready', async () => {
+    const machine = new TestMachine();
+    const fd = await machine.open('tracing_on', constants.O_RDWR);
+    expect(machine.fs.poll(fd)).toBe(IN | OUT);
+  });
+
+  test('finds a pipe ready exactly when a read would not wait', async () => {
+    const machine = new TestMachine();
+    await machine.setup();
+    const fd = await machine.open('trace_pipe', constants.O_RDONLY);
+    expect(machine.fs.poll(fd)).toBe(0);
+    await machine.selftest();
+    expect(machine.fs.poll(fd)).toBe(IN);
+    await machine.read(fd, 10);
+    expect(machine.fs.poll(fd)).toBe(IN); // The rest of the line.
+    await machine.read(fd);
+    expect(machine.fs.poll(fd)).toBe(0);
+    await machine.close(fd);
+  });
+
+  test('tells of each news once, read or not, until the file is closed', async () => {
+    const machine = new TestMachine();
+    await machine.setup();
+    const fd = await machine.open('trace_pipe', constants.O_RDONLY);
+    let told = 0;
+    machine.fs.poll(fd, () => told++);
+    await machine.advance(500);
+    expect(told).toBe(0);
+    for (const news of [1, 2]) {
+      await machine.selftest();
+      await machine.advance(500);
+      expect(told).toBe(news);
+    }
+    machine.fs.poll(fd); // Without a word about news: the last one stays.
+    await machine.read(fd);
+    await machine.selftest();
+    await machine.write('tracing_on', '0'); // A stop looks at once.
+    expect(told).toBe(3);
+    await machine.close(fd);
+    await machine.startTracing();
+    await machine.selftest();
+    await machine.advance(500);
+    expect(told).toBe(3);
+  });
+});
+
 describe('a reader that was killed', () => {
   const interrupted = async (machine: TestMachine): Promise<number> => {
     const fd = await machine.open('trace_pipe', constants.O_RDONLY);

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { chmodSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect } from 'vitest';
 import { Child, Daemon, isMounted, MAIN, test, until } from '../support/daemon.ts';
 
@@ -38,9 +40,26 @@ describe('the daemon', () => {
     expect(isMounted(daemon.dir)).toBe(false);
   });
 
-  test('clears the mount of a daemon that was killed', async ({ daemon }) => {
+  test('that is killed leaves no dead mount, and frees who waited', async ({ daemon }) => {
     await daemon.start();
+    const cat = daemon.spawn('cat', 'trace_pipe');
+    await daemon.blocked(cat);
     await daemon.child.kill('SIGKILL');
+    expect(await cat.exit()).toBe(1);
+    await until(() => !isMounted(daemon.dir));
+  });
+
+  test('clears the dead mount of one that was killed together with its fusermount', async ({
+    daemon,
+  }) => {
+    await daemon.start();
+    const { stdout: fusermount } = await promisify(execFile)('pgrep', [
+      '-P',
+      `${daemon.child.pid}`,
+    ]);
+    process.kill(Number(fusermount), 'SIGKILL');
+    await daemon.child.kill('SIGKILL');
+    expect(isMounted(daemon.dir)).toBe(true);
     await daemon.start();
     expect((await daemon.sh('cat tracing_on')).stdout).toBe('0\n');
   });

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -72,8 +72,29 @@ export class Child {
     return stat.slice(stat.lastIndexOf(')') + 2).startsWith('S');
   }
 
+  /** The kernel function that it sleeps in. */
+  get waitsFor(): string {
+    return readFileSync(`/proc/${this.pid}/wchan`, 'latin1');
+  }
+
+  /** Whether it, or a child of its own, has a file of that name open. */
+  holds(name: string): boolean {
+    const children = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'latin1');
+    return [this.pid, ...children.trim().split(' ').filter(Boolean)].some((pid) =>
+      readdirSync(`/proc/${pid}/fd`).some((fd) => linkOf(`/proc/${pid}/fd/${fd}`).endsWith(name)),
+    );
+  }
+
   get lines(): string[] {
     return this.stdout.split('\n').slice(0, -1);
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ''; // Closed in between.
   }
 }
 
@@ -113,14 +134,14 @@ export class Daemon {
     return new Child(command, args, { cwd: this.hypervisor });
   }
 
-  /** Waits until the reader waits in its read for good. */
+  /** Waits until the reader waits for us to answer its read. */
   async blocked(reader: Child): Promise<void> {
-    await until(async () => reader.isAsleep() && (await this.#isReading(reader)));
+    await until(() => reader.isAsleep() && reader.waitsFor === 'request_wait_answer');
   }
 
-  async #isReading(reader: Child): Promise<boolean> {
-    const syscall = readFileSync(`/proc/${reader.pid}/wchan`, 'latin1');
-    return /fuse|request_wait/.test(syscall) || syscall === '0';
+  /** Waits until the reader has opened its pipe and waits for events, in whatever call. */
+  async asleep(reader: Child): Promise<void> {
+    await until(() => reader.holds('trace_pipe') && reader.isAsleep());
   }
 
   async stop(): Promise<void> {

@@ -52,7 +52,7 @@ export class TestMachine {
         warn: (message) => this.warnings.push(message),
       }),
     );
-    this.fs = new Tracefs(tracefsRoot(remote));
+    this.fs = new Tracefs(tracefsRoot(remote), { uid: 0, gid: 0 });
   }
 
   get task(): HostTask {
