@@ -1,14 +1,10 @@
-import { defined } from '../assert.ts';
+import { assert, defined } from '../assert.ts';
 import { ErrnoError } from '../errno.ts';
 import { BPAGE_SIZE } from '../ringbuffer/page-link.ts';
 import type { RingBufferDesc } from '../ringbuffer/ring-buffer-desc.ts';
+import { RING_STATE_SIZE } from '../ringbuffer/ring-state.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
-import {
-  MIN_PAGES,
-  NOT_RESERVED,
-  RING_STATE_SIZE,
-  SimpleRingBuffer,
-} from '../ringbuffer/simple-ring-buffer.ts';
+import { MIN_PAGES, NOT_RESERVED, SimpleRingBuffer } from '../ringbuffer/simple-ring-buffer.ts';
 import { PAGE_SIZE, pageAligned } from '../units.ts';
 import type { HypEvent } from './hyp-event.ts';
 import { HYP_EVENTS, hypEventId, hypEventIndex } from './hyp-events.ts';
@@ -21,6 +17,14 @@ import { type ClockParameters, type Counter, TraceClock } from './trace-clock.ts
 
 /** The two words at `layout.traceBacking`: where the loaded backing is; size 0 for none. */
 const BACKING_SIZE = 4;
+
+/** A place in the hypervisor that emits an event: what emitting it takes, looked up once. */
+export interface Tracepoint {
+  readonly event: HypEvent;
+  readonly id: number;
+  /** Where in the hypervisor's memory its switch is. */
+  readonly enabled: number;
+}
 
 /**
  * The hypervisor's tracing: a ring a CPU on pages that the host shares, a clock, and the switch
@@ -49,14 +53,19 @@ export class HypTraceBuffer {
     );
   }
 
-  /** On the CPU where it happens: writes an event if it is enabled and the ring is. */
-  emit(cpu: number, event: HypEvent, a = 0, b = 0): void {
+  tracepoint(event: HypEvent): Tracepoint {
     const index = HYP_EVENTS.indexOf(event);
-    if (this.#hyp.load(this.#layout.eventEnabled + 4 * index) === 0) return;
-    const ring = defined(this.#rings[cpu], `the ring of cpu ${cpu}`);
+    assert(index !== -1, `${event.name} is one of HYP_EVENTS`);
+    return { event, id: hypEventId(index), enabled: this.#layout.eventEnabled + 4 * index };
+  }
+
+  /** On the CPU where it happens: writes an event if it is enabled and the ring is. */
+  emit(cpu: number, { event, id, enabled }: Tracepoint, a = 0, b = 0): void {
+    if (this.#hyp.own(enabled) === 0) return; // An event more or less: no order is needed.
+    const ring = defined(this.#rings[cpu], 'a ring for each CPU');
     const at = ring.reserve(event.size, this.clock);
     if (at === NOT_RESERVED) return;
-    event.write(this.#ram, at, hypEventId(index), a, b);
+    event.write(this.#ram, at, id, a, b);
     ring.commit();
   }
 

@@ -77,7 +77,7 @@ export const HYPERCALLS = {
   },
   __pkvm_selftest_event: {
     id: 32,
-    handler: ({ trace, cpu }) => trace.emit(cpu, selftest, trace.countSelftest()),
+    handler: ({ trace, cpu }) => trace.emit(cpu, trace.tracepoint(selftest), trace.countSelftest()),
   },
 } as const satisfies Record<string, Hypercall>;
 

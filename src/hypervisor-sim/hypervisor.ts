@@ -1,7 +1,7 @@
 import { assert, defined } from '../assert.ts';
 import { ErrnoError } from '../errno.ts';
 import { hypEnter, hypExit, type Reason, reasonNumber } from './hyp-events.ts';
-import { HypTraceBuffer } from './hyp-trace-buffer.ts';
+import { HypTraceBuffer, type Tracepoint } from './hyp-trace-buffer.ts';
 import {
   HYPERCALLS,
   type HypercallContext,
@@ -27,10 +27,14 @@ export class Hypervisor {
   readonly trace: HypTraceBuffer;
   readonly #pcpus: readonly Pcpu[];
   readonly #contexts: readonly HypercallContext[];
+  readonly #hypEnter: Tracepoint;
+  readonly #hypExit: Tracepoint;
 
   constructor(buffers: MachineBuffers, counter: Counter) {
     this.machine = viewMachine(buffers);
     this.trace = new HypTraceBuffer(this.machine, counter);
+    this.#hypEnter = this.trace.tracepoint(hypEnter);
+    this.#hypExit = this.trace.tracepoint(hypExit);
     const { hyp, layout, nrCpus, ram, ownership } = this.machine;
     const cpus = Array.from({ length: nrCpus }, (_, cpu) => cpu);
     this.#pcpus = cpus.map((cpu) => new Pcpu(cpu, hyp, layout.pcpus + cpu * PCPU_STATE_SIZE));
@@ -48,7 +52,7 @@ export class Hypervisor {
 
   /** HVC on `cpu` with a function id, as a host may issue it. */
   hvc(cpu: number, id: number, ...args: Register[]): HypercallResult {
-    const context = defined(this.#contexts[cpu], `cpu ${cpu}`);
+    const context = defined(this.#contexts[cpu], 'a pCPU of that number');
     return this.#trap(cpu, 'hvc', () => handleHypercall(context, id, args));
   }
 
@@ -61,10 +65,11 @@ export class Hypervisor {
 
   /** SMC on `cpu`, which the hypervisor passes on to the firmware as it is. */
   smc(cpu: number): void {
+    const pcpu = this.#pcpu(cpu);
     this.#trap(cpu, 'smc', () => {
       // The firmware runs outside of the hypervisor.
-      this.#exit(cpu, 'smc');
-      this.#enter(cpu, 'smc');
+      this.#exit(pcpu, 'smc');
+      this.#enter(pcpu, 'smc');
     });
   }
 
@@ -82,27 +87,27 @@ export class Hypervisor {
   }
 
   #trap<T>(cpu: number, reason: Reason, handle: () => T): T {
-    const pcpu = defined(this.#pcpus[cpu], `cpu ${cpu}`);
+    const pcpu = this.#pcpu(cpu);
     pcpu.enter();
     try {
-      this.#enter(cpu, reason);
+      this.#enter(pcpu, reason);
       const result = handle();
-      this.#exit(cpu, 'eret_host');
+      this.#exit(pcpu, 'eret_host');
       return result;
     } finally {
       pcpu.leave();
     }
   }
 
-  #enter(cpu: number, reason: Reason): void {
-    this.trace.emit(cpu, hypEnter, reasonNumber(reason), this.#vcpu(cpu));
+  #enter(pcpu: Pcpu, reason: Reason): void {
+    this.trace.emit(pcpu.cpu, this.#hypEnter, reasonNumber(reason), pcpu.vcpu);
   }
 
-  #exit(cpu: number, reason: Reason): void {
-    this.trace.emit(cpu, hypExit, reasonNumber(reason), this.#vcpu(cpu));
+  #exit(pcpu: Pcpu, reason: Reason): void {
+    this.trace.emit(pcpu.cpu, this.#hypExit, reasonNumber(reason), pcpu.vcpu);
   }
 
-  #vcpu(cpu: number): number {
-    return defined(this.#pcpus[cpu], `cpu ${cpu}`).vcpu;
+  #pcpu(cpu: number): Pcpu {
+    return defined(this.#pcpus[cpu], 'a pCPU of that number');
   }
 }

@@ -1,5 +1,5 @@
+import { RING_STATE_SIZE } from '../ringbuffer/ring-state.ts';
 import { SharedMemory } from '../ringbuffer/shared-memory.ts';
-import { RING_STATE_SIZE } from '../ringbuffer/simple-ring-buffer.ts';
 import { PAGE_SIZE } from '../units.ts';
 import { HYP_EVENTS } from './hyp-events.ts';
 import { Ram } from './memory.ts';

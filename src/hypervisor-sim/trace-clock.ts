@@ -16,6 +16,7 @@ export interface ClockParameters {
  *
  *      0 u32 mult    8 u64 epochNs     24 f64 epochNs  } the same, for the fast path; a NaN where
  *      4 u32 shift  16 u64 epochCyc    32 f64 epochCyc } that path cannot be taken
+ *                                      40 f64 scale, which is 2^-(shift - 16)
  *
  * Invariant: the bank that `current` names is never written. An update fills the other bank and
  * then names it, so a reader takes all parameters of one update and never waits. Two updates must
@@ -27,7 +28,8 @@ const EPOCH_NS = 8;
 const EPOCH_CYC = 16;
 const FAST_EPOCH_NS = 24;
 const FAST_EPOCH_CYC = 32;
-const BANK_SIZE = 40;
+const FAST_SCALE = 40;
+const BANK_SIZE = 48;
 const CURRENT = 2 * BANK_SIZE;
 export const TRACE_CLOCK_SIZE = CURRENT + 8;
 
@@ -61,6 +63,7 @@ export class TraceClock {
       shift >= MIN_FAST_SHIFT && shift <= MAX_FAST_SHIFT && isSafe(epochNs) && isSafe(epochCyc);
     view.setFloat64(bank + FAST_EPOCH_NS, Number(epochNs), true);
     view.setFloat64(bank + FAST_EPOCH_CYC, fast ? Number(epochCyc) : Number.NaN, true);
+    view.setFloat64(bank + FAST_SCALE, 2 ** (MIN_FAST_SHIFT - shift), true);
     this.#memory.store(this.#at + CURRENT, spare);
   }
 
@@ -81,7 +84,7 @@ export class TraceClock {
     const high = Math.floor(elapsed / HALF);
     const low = elapsed - high * HALF;
     const product = high * mult + Math.floor((low * mult) / HALF);
-    const ns = Math.floor(product / 2 ** (view.getUint32(bank + SHIFT, true) - MIN_FAST_SHIFT));
+    const ns = Math.floor(product * view.getFloat64(bank + FAST_SCALE, true));
     return ns + view.getFloat64(bank + FAST_EPOCH_NS, true);
   }
 

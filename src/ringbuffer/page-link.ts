@@ -93,10 +93,11 @@ export class BufferPages {
     return this.#memory.view.getUint32(this.#at(id, ENTRIES), true);
   }
 
-  /** Accounts for one more event, which ends at `write`. */
-  append(id: number, write: number): void {
+  /** Accounts for one more event, which ends at `write`. Returns that. */
+  append(id: number, write: number): number {
     this.#memory.view.setUint32(this.#at(id, WRITE), write, true);
     this.#memory.view.setUint32(this.#at(id, ENTRIES), this.entries(id) + 1, true);
+    return write;
   }
 
   clear(id: number): void {

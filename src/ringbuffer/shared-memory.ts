@@ -25,6 +25,14 @@ export class SharedMemory {
     return this.buffer.byteLength;
   }
 
+  /**
+   * A 32-bit word that no other thread changes now: the caller's own, or one that was settled
+   * before the caller got its turn by an atomic access.
+   */
+  own(at: number): number {
+    return this.#words[at >>> 2] as number;
+  }
+
   /** A 32-bit word, as a signed number. */
   load(at: number): number {
     return Atomics.load(this.#words, at >>> 2);

@@ -18,32 +18,21 @@ import {
   resetMetaCounters,
 } from './meta-page.ts';
 import { BufferPages, HEAD, HEAD_MOVING, NORMAL } from './page-link.ts';
+import {
+  BPAGES,
+  HEAD_PAGE,
+  LAST_OVERRUN,
+  META,
+  NR_PAGES,
+  READER_PAGE,
+  READY,
+  STATUS,
+  TAIL_PAGE,
+  UNAVAILABLE,
+  WRITE_STAMP,
+  WRITING,
+} from './ring-state.ts';
 import type { SharedMemory } from './shared-memory.ts';
-
-/**
- * The state of one CPU's ring, private to the ring's side: the kernel's struct
- * simple_rb_per_cpu.
- *
- *       0 i32 status          12 u32 readerPage      24 u32 bpages, where the records are
- *       4 u32 nrPages         16 u32 headPage        32 f64 writeStamp, ns
- *       8 u32 tailPage        20 u32 meta            40 f64 lastOverrun, events
- */
-const STATUS = 0;
-const NR_PAGES = 4;
-const TAIL_PAGE = 8;
-const READER_PAGE = 12;
-const HEAD_PAGE = 16;
-const META = 20;
-const BPAGES = 24;
-const WRITE_STAMP = 32;
-const LAST_OVERRUN = 40;
-/** A cache line each, so that the rings of two CPUs do not slow each other down. */
-export const RING_STATE_SIZE = 64;
-
-/** Nobody may write; READY and WRITING only ever alternate while the ring is enabled. */
-const UNAVAILABLE = 0;
-const READY = 1;
-const WRITING = 2;
 
 /** The reader page and the smallest ring in which the head can move past a page. */
 export const MIN_PAGES = 3;
@@ -86,6 +75,9 @@ export class SimpleRingBuffer {
   readonly #at: number;
   #records: BufferPages;
   #recordsAt = 0;
+  /** The page of the writer's open event, and where on it the event ends. */
+  #openPage = 0;
+  #openEnd = 0;
 
   /** `ram` holds the pages and their records, `state` from `at` on the ring's own words. */
   constructor(ram: SharedMemory, state: SharedMemory, at: number) {
@@ -145,28 +137,29 @@ export class SimpleRingBuffer {
     const extend = delta >= TIME_DELTA_LIMIT ? TIME_EXTEND_SIZE : 0;
     assert(size <= PAGE_DATA_SIZE, 'an event fits on a page');
 
-    let tail = this.#get(TAIL_PAGE);
-    if (this.#bpages.write(tail) + size + extend > PAGE_DATA_SIZE) tail = this.#moveTail(tail);
-    const page = this.#bpages.page(tail);
-    const write = this.#bpages.write(tail);
+    const bpages = this.#bpages;
+    let tail = this.#own(TAIL_PAGE);
+    if (bpages.write(tail) + size + extend > PAGE_DATA_SIZE) tail = this.#moveTail(tail);
+    const page = bpages.page(tail);
+    const write = bpages.write(tail);
     const at = page + PAGE_DATA + write;
     this.#state.view.setFloat64(this.#at + WRITE_STAMP, ts, true);
-    if (this.#bpages.entries(tail) === 0) {
+    this.#openPage = page;
+    if (bpages.entries(tail) === 0) {
       // The first event of a page has the page's time stamp, so it never needs a TIME_EXTEND.
       setPageTimeStamp(this.#ram, page, ts);
-      this.#bpages.append(tail, size);
+      this.#openEnd = bpages.append(tail, size);
       return putEventHeader(this.#ram, at, length, 0);
     }
-    this.#bpages.append(tail, write + extend + size);
+    this.#openEnd = bpages.append(tail, write + extend + size);
     if (extend === 0) return putEventHeader(this.#ram, at, length, delta);
     return putEventHeader(this.#ram, putTimeExtend(this.#ram, at, delta), length, 0);
   }
 
   /** Writer only. Shows the reserved event to the reader. */
   commit(): void {
-    const tail = this.#get(TAIL_PAGE);
-    publishCommit(this.#ram, this.#bpages.page(tail), this.#bpages.write(tail));
-    incrementEntries(this.#ram, this.#get(META)); // After the commit: who counts it can read it.
+    publishCommit(this.#ram, this.#openPage, this.#openEnd);
+    incrementEntries(this.#ram, this.#own(META)); // After the commit: who counts it can read it.
     this.#state.store(this.#at + STATUS, READY);
   }
 
@@ -281,12 +274,17 @@ export class SimpleRingBuffer {
 
   /** The records are wherever the last load put them, perhaps in another thread. */
   get #bpages(): BufferPages {
-    const at = this.#get(BPAGES);
+    const at = this.#own(BPAGES);
     if (at !== this.#recordsAt) {
       this.#records = new BufferPages(this.#ram, at);
       this.#recordsAt = at;
     }
     return this.#records;
+  }
+
+  /** A word of the side that calls, or one that the load has settled. */
+  #own(field: number): number {
+    return this.#state.own(this.#at + field);
   }
 
   #get(field: number): number {

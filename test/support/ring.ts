@@ -1,12 +1,9 @@
 import type { HostTask } from '../../src/host-task.ts';
 import { BPAGE_SIZE } from '../../src/ringbuffer/page-link.ts';
 import { RemoteReader } from '../../src/ringbuffer/remote-reader.ts';
+import { RING_STATE_SIZE } from '../../src/ringbuffer/ring-state.ts';
 import { SharedMemory } from '../../src/ringbuffer/shared-memory.ts';
-import {
-  NOT_RESERVED,
-  RING_STATE_SIZE,
-  SimpleRingBuffer,
-} from '../../src/ringbuffer/simple-ring-buffer.ts';
+import { NOT_RESERVED, SimpleRingBuffer } from '../../src/ringbuffer/simple-ring-buffer.ts';
 import { PAGE_SIZE } from '../../src/units.ts';
 
 export const TASK: HostTask = { cpu: () => 0 };
