@@ -3,9 +3,11 @@ import { SharedMemory } from '../ringbuffer/shared-memory.ts';
 /**
  * How the machine's owner steers the pCPUs' threads:
  *
- *      0 i32 stopped     8 f64 rate, events a second on each pCPU
+ *      0 i32 changes, counts what was set here; the threads sleep on it
+ *      4 i32 stopped     8 f64 rate, events a second on each pCPU
  */
-const STOPPED = 0;
+const CHANGES = 0;
+const STOPPED = 4;
 const RATE = 8;
 const SIZE = 16;
 
@@ -18,6 +20,11 @@ export class PcpuControl {
     this.#memory = new SharedMemory(buffer);
   }
 
+  /** Goes up with each change. Read it before what it counts, and no change is slept through. */
+  get changes(): number {
+    return this.#memory.load(CHANGES);
+  }
+
   get rate(): number {
     return this.#memory.view.getFloat64(RATE, true);
   }
@@ -25,7 +32,7 @@ export class PcpuControl {
   /** Zero is silence, and infinity as fast as it goes. */
   set rate(eventsPerSecond: number) {
     this.#memory.view.setFloat64(RATE, eventsPerSecond, true);
-    this.#memory.wake(STOPPED);
+    this.#changed();
   }
 
   get stopped(): boolean {
@@ -34,11 +41,16 @@ export class PcpuControl {
 
   stop(): void {
     this.#memory.store(STOPPED, 1);
-    this.#memory.wake(STOPPED);
+    this.#changed();
   }
 
-  /** Sleeps for `ms`, or less when something changes. */
-  sleep(ms: number): void {
-    this.#memory.wait(STOPPED, 0, ms);
+  /** Sleeps for `ms`, or until there is a change after `seen`. */
+  sleep(seen: number, ms: number): void {
+    this.#memory.wait(CHANGES, seen, ms);
+  }
+
+  #changed(): void {
+    this.#memory.add(CHANGES, 1);
+    this.#memory.wake(CHANGES);
   }
 }

@@ -28,13 +28,15 @@ function run(workload: Workload, control: PcpuControl): void {
   let last = monotonicNs();
   let budget = 0;
   while (!control.stopped) {
+    const seen = control.changes;
+    const newRate = control.rate; // Before the time: what went by until then has the old rate.
     const now = monotonicNs();
     budget += eventsIn(now - last, rate);
     last = now;
-    rate = control.rate;
+    rate = newRate;
     // What a suspended machine missed it does not make up for: a second's worth at the most.
     budget = Math.min(budget, Math.max(rate, 1));
-    if (budget < 1) control.sleep(((1 - budget) / rate) * (NS_PER_S / NS_PER_MS));
+    if (budget < 1) control.sleep(seen, ((1 - budget) / rate) * (NS_PER_S / NS_PER_MS));
     for (let trap = 0; trap < BATCH && budget >= 1; trap++) budget -= workload.step();
   }
 }
