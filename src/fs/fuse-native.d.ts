@@ -8,7 +8,7 @@ declare module 'fuse-native' {
     readonly gid: number;
     /** Of a read or a write: the open file's O_* flags as they are now. */
     readonly flags?: number;
-    /** The caller was signalled before `oninterrupt` was set. */
+    /** The caller was signalled, perhaps before `oninterrupt` was set. */
     readonly interrupted: boolean;
     oninterrupt: (() => void) | null;
   }

@@ -81,7 +81,7 @@ export class Child {
   holds(name: string): boolean {
     const children = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'latin1');
     return [this.pid, ...children.trim().split(' ').filter(Boolean)].some((pid) =>
-      readdirSync(`/proc/${pid}/fd`).some((fd) => linkOf(`/proc/${pid}/fd/${fd}`).endsWith(name)),
+      openFiles(pid).some((file) => file.endsWith(name)),
     );
   }
 
@@ -90,11 +90,13 @@ export class Child {
   }
 }
 
-function linkOf(path: string): string {
+/** The paths that a process has open; what ends or closes meanwhile has none. */
+function openFiles(pid: number | string): string[] {
   try {
-    return readlinkSync(path);
+    const dir = `/proc/${pid}/fd`;
+    return readdirSync(dir).map((fd) => readlinkSync(join(dir, fd)));
   } catch {
-    return ''; // Closed in between.
+    return [];
   }
 }
 
