@@ -5,7 +5,9 @@
 export interface HostTask {
   /** The number of the CPU that the task is on, counted as the host counts. */
   cpu(): number;
+  /** Whether a signal has been sent to the task that it will die of, or it is dead. */
+  dying(): boolean;
 }
 
 /** Kernel threads of the host, such as the one behind delayed work. */
-export const KERNEL_THREAD: HostTask = { cpu: () => 0 };
+export const KERNEL_THREAD: HostTask = { cpu: () => 0, dying: () => false };

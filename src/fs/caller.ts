@@ -1,28 +1,42 @@
 import { readFileSync } from 'node:fs';
 import type { HostTask } from '../host-task.ts';
 
-/** Which field of /proc/PID/stat is the CPU that the task is on, counted from 1: proc(5). */
-const PROCESSOR_FIELD = 39;
+/** Fields of /proc/PID/stat, counted from 1: proc(5). */
+const STATE = 3;
+const PENDING_SIGNALS = 31;
+const PROCESSOR = 39;
+
+/** Whatever signal kills a process, the kernel then sends SIGKILL to each of its threads. */
+const SIGKILL_BIT = 2 ** (9 - 1);
+
+/** What FUSE passes for a task of a pid namespace that is not ours to see. */
+const UNSEEN = 0;
 
 /** The task with this pid or tid, while it waits for our answer. */
 export function caller(pid: number): HostTask {
   let cpu: number | undefined;
   return {
     cpu() {
-      cpu ??= processorOf(pid);
+      cpu ??= Number(statOf(pid)?.(PROCESSOR) ?? 0);
       return cpu;
+    },
+    dying() {
+      if (pid === UNSEEN) return false;
+      const field = statOf(pid);
+      if (field === undefined || field(STATE) === 'Z') return true;
+      return (Number(field(PENDING_SIGNALS)) & SIGKILL_BIT) !== 0;
     },
   };
 }
 
-/** A task that is gone, or in a pid namespace that we cannot see, counts as on CPU 0. */
-function processorOf(pid: number): number {
+/** Undefined for a task that is gone, or that we cannot see. */
+function statOf(pid: number): ((field: number) => string | undefined) | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
     // The second field is the name in brackets; it may contain blanks and brackets itself.
-    const fromThird = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return Number(fromThird[PROCESSOR_FIELD - 3] ?? 0);
+    const fromState = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (field) => fromState[field - STATE];
   } catch {
-    return 0;
+    return undefined;
   }
 }

@@ -8,6 +8,8 @@ interface Handle {
   readonly file: OpenFile;
   readonly readable: boolean;
   readonly writable: boolean;
+  /** Who opened it, or read it last. */
+  user: HostTask | undefined;
 }
 
 const EPOCH = new Date(0);
@@ -39,8 +41,10 @@ export interface TracefsOptions {
 const POLLIN = 0x001 | 0x040; // and POLLRDNORM
 const POLLOUT = 0x004 | 0x100; // and POLLWRNORM
 
-/** How long a file that is surely being closed holds up the next open. */
+/** How long a file that is probably being closed holds up the next open. */
 const CLOSING_MS = 50;
+/** And one whose user is dying: as long as a busy machine may take for it. */
+const DYING_MS = 2_000;
 
 /**
  * The file operations over a tree of nodes: paths, open files and errnos, as a shell's system
@@ -112,22 +116,25 @@ export class Tracefs {
     const writable = access !== open.O_RDONLY;
     const file = await node.open({ task, reads: readable, writes: writable });
     const fd = this.#nextFd++;
-    this.#handles.set(fd, { file, readable, writable });
+    this.#handles.set(fd, { file, readable, writable, user: task });
     return fd;
   }
 
   /** read(2), or pread(2): the caller keeps the position. */
   async read(fd: number, size: number, offset: number, io: Io): Promise<Uint8Array> {
-    const { file, readable } = this.#handle(fd);
+    const handle = this.#handle(fd);
+    const { file, readable } = handle;
     if (!readable) throw new ErrnoError('EBADF', 'opened for writing only');
     if (!file.read) throw new ErrnoError('EINVAL', 'not a file to read');
     this.#staysOpen(fd);
+    handle.user = io.task;
     this.#reading++;
     try {
       return await file.read(size, offset, io);
     } catch (error) {
       // Nearly always the signal ends the reader, and its descriptors are closed next.
-      if (error instanceof ErrnoError && error.code === 'EINTR') this.#mayClose(fd);
+      if (error instanceof ErrnoError && error.code === 'EINTR')
+        this.#mayClose(fd, io.task.dying() ? DYING_MS : CLOSING_MS);
       throw error;
     } finally {
       this.#reading--;
@@ -166,19 +173,24 @@ export class Tracefs {
 
   /**
    * Waits for what came before to have its effect, so that in `kill $reader; cat buffer_size_kb`
-   * the cat finds the reader gone. The kernel tells us of a close only some time after it (but
-   * of the last reading and flushing before), and events of one moment reach us in any order.
+   * the cat finds the reader gone. On a busy machine the reader may not even have noticed the
+   * signal yet; and the kernel tells us of a close only some time after it.
    */
   async #settle(): Promise<void> {
     if (this.#reading > 0) await new Promise((resolve) => setImmediate(resolve));
+    for (const [fd, { file, user }] of this.#handles)
+      if (file.release && user?.dying()) this.#mayClose(fd, DYING_MS);
     await Promise.all([...this.#closing.values()].map(({ promise }) => promise));
   }
 
-  #mayClose(fd: number): void {
+  #mayClose(fd: number, limitMs = CLOSING_MS): void {
     if (this.#closing.has(fd)) return;
     const closing = new Deferred();
     this.#closing.set(fd, closing);
-    const timer = setTimeout(() => this.#staysOpen(fd), CLOSING_MS);
+    const timer = setTimeout(() => {
+      this.#handle(fd).user = undefined; // Somebody else has it open too.
+      this.#staysOpen(fd);
+    }, limitMs);
     void closing.promise.then(() => clearTimeout(timer));
   }
 

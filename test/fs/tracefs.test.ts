@@ -142,6 +142,17 @@ describe('a reader that was killed', () => {
     expect(await state).toBe('7 (loaded)\n');
   });
 
+  test('is waited for from the moment that it is sure to die', async () => {
+    const machine = new TestMachine();
+    const fd = await machine.open('trace_pipe', constants.O_RDONLY);
+    machine.dying = true; // Its signal has not reached us, and will not for a while.
+    const state = machine.cat('buffer_size_kb');
+    await machine.advance(1_000);
+    machine.dying = false;
+    await machine.close(fd);
+    expect(await state).toBe('7 (unloaded)\n');
+  });
+
   test('holds nobody up once it reads again', async () => {
     const machine = new TestMachine();
     const fd = await interrupted(machine);

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { PAGE_DATA, pageCommit, pageTimeStamp } from '../../src/ringbuffer/buffer-page.ts';
 import { metaNrSubbufs, metaOverrun, metaPagesLost } from '../../src/ringbuffer/meta-page.ts';
 import { NOT_RESERVED } from '../../src/ringbuffer/simple-ring-buffer.ts';
-import { EVENTS_PER_PAGE, PAYLOAD, range, TestRing } from '../support/ring.ts';
+import { EVENTS_PER_PAGE, PAYLOAD, range, TASK, TestRing } from '../support/ring.ts';
 import { SteppedMemory, Steps } from '../support/stepped-memory.ts';
 
 describe('an event on its page', () => {
@@ -45,7 +45,7 @@ describe('an event on its page', () => {
     expect(bytes(ring, 0, 8)).toBe('00000000' + '78000000'); // 116 + 4
     expect(at).toBe((ring.pages[RING_PAGE] ?? 0) + PAGE_DATA + 8);
     ring.write();
-    expect(ring.reader.peek({ cpu: () => 0 })).toBe(true);
+    expect(ring.reader.peek(TASK)).toBe(true);
     expect(ring.reader.length).toBe(116);
     ring.reader.consume();
     expect(ring.read().numbers).toEqual([0]);
@@ -56,9 +56,9 @@ describe('an event on its page', () => {
     ring.write();
     ring.clock.ns -= 500;
     ring.write();
-    ring.reader.peek({ cpu: () => 0 });
+    ring.reader.peek(TASK);
     ring.reader.consume();
-    ring.reader.peek({ cpu: () => 0 });
+    ring.reader.peek(TASK);
     expect(ring.reader.ts).toBe(1_000);
   });
 });
@@ -104,7 +104,7 @@ describe('a ring', () => {
       const ring = new TestRing(4);
       ring.write(before);
       ring.read(3);
-      ring.reader.reset({ cpu: () => 0 });
+      ring.reader.reset(TASK);
       expect(ring.read()).toEqual({ numbers: [], lost: 0 });
 
       const after = ring.written;

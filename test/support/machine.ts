@@ -28,6 +28,8 @@ export class TestMachine {
   readonly hypercalls: HypercallName[] = [];
   /** The CPU that the shell is on. */
   cpu = 0;
+  /** Whether that shell has been killed. */
+  dying = false;
   #ns = START_NS;
   #failing: { name: HypercallName; left: number } | undefined;
 
@@ -56,7 +58,7 @@ export class TestMachine {
   }
 
   get task(): HostTask {
-    return { cpu: () => this.cpu };
+    return { cpu: () => this.cpu, dying: () => this.dying };
   }
 
   /** Lets the `nth` hypercall of that name from now on fail with EPERM. */
