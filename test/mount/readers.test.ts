@@ -93,7 +93,7 @@ describe('the trace of a machine that lives', () => {
     const lastName = new Map<string, string>();
     for (const line of lines) {
       const [, cpu = '', time = '', name = ''] =
-        /^\[(\d{3})\]\t +(\d+\.\d{6}): (hyp_enter|hyp_exit) reason=\w+ vcpu=0$/.exec(line) ??
+        /^\[(\d{3})\]\t *(\d+\.\d{6}): (hyp_enter|hyp_exit) reason=\w+ vcpu=0$/.exec(line) ??
         expect.fail(`not an event: ${line}`);
       expect(Number(time)).toBeGreaterThanOrEqual(lastTime);
       expect(lastName.get(cpu)).not.toBe(name);

@@ -23,7 +23,7 @@ function commandsOf(session: string): { command: string; output: string }[] {
 /** When a host traps, why and on which CPU, differs from run to run. */
 const chanceless = (text: string): string =>
   text
-    .replace(/ +\d+\.\d{6}:/g, ' TIME:')
+    .replace(/\t *\d+\.\d{6}:/g, '\tTIME:')
     .replace(/^\[\d{3}\](.*) hyp_(enter|exit) reason=\w+ vcpu=0$/gm, '[CPU]$1 TRAP');
 
 describe('the README', () => {
