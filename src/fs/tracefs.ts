@@ -188,7 +188,8 @@ export class Tracefs {
     const closing = new Deferred();
     this.#closing.set(fd, closing);
     const timer = setTimeout(() => {
-      this.#handle(fd).user = undefined; // Somebody else has it open too.
+      const handle = this.#handles.get(fd); // Gone while its release waits for a start.
+      if (handle) handle.user = undefined; // Still there: somebody else has it open too.
       this.#staysOpen(fd);
     }, limitMs);
     void closing.promise.then(() => clearTimeout(timer));

@@ -153,6 +153,17 @@ describe('a reader that was killed', () => {
     expect(await state).toBe('7 (unloaded)\n');
   });
 
+  test('may be closed while a start takes its time', async () => {
+    const machine = new TestMachine();
+    const fd = await interrupted(machine);
+    const started = machine.write('tracing_on', '1'); // Waits for the closing, then takes 100 ms.
+    await machine.advance(60);
+    const closed = machine.close(fd); // Its release waits for the start's lock.
+    await machine.advance(150);
+    await Promise.all([started, closed]);
+    expect(machine.fs.openFiles).toBe(0);
+  });
+
   test('holds nobody up once it reads again', async () => {
     const machine = new TestMachine();
     const fd = await interrupted(machine);
