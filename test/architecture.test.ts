@@ -6,8 +6,9 @@ import { expect, test } from 'vitest';
 const MAY_IMPORT: Record<string, readonly string[]> = {
   ringbuffer: [],
   'hypervisor-sim': ['ringbuffer'],
+  'host-sim': ['ringbuffer', 'hypervisor-sim'],
   fs: ['ringbuffer', 'node:fs', 'node:os', 'node:util'],
-  daemon: ['ringbuffer', 'hypervisor-sim', 'fs', 'node:*'],
+  daemon: ['ringbuffer', 'hypervisor-sim', 'host-sim', 'fs', 'node:*'],
   '.': ['node:os'],
 };
 
@@ -16,8 +17,10 @@ const EXCEPTIONS: Record<string, readonly string[]> = {
   'fuse-native': ['fs/fuse-mount.ts'],
   pino: ['daemon/log.ts', 'daemon/daemon.ts', 'daemon/serve.ts'],
   commander: ['daemon/main.ts', 'daemon/options.ts'],
-  'node:worker_threads': ['hypervisor-sim/pcpu-threads.ts', 'hypervisor-sim/pcpu-worker.ts'],
-  'node:events': ['hypervisor-sim/pcpu-threads.ts'],
+  'node:worker_threads': ['host-sim/pcpu-threads.ts', 'host-sim/pcpu-worker.ts'],
+  'node:events': ['host-sim/pcpu-threads.ts'],
+  yaml: ['host-sim/scenario-file.ts'],
+  zod: ['host-sim/scenario-schema.ts'],
   'node:process': ['hypervisor-sim/counter.ts'], // The clock; it reads nothing else.
 };
 
@@ -32,7 +35,7 @@ test.each(Object.keys(MAY_IMPORT))('src/%s imports only what it may', (folder) =
 });
 
 test('`process` is the daemon’s alone', () => {
-  const users = ['ringbuffer', 'hypervisor-sim', 'fs', '.']
+  const users = ['ringbuffer', 'hypervisor-sim', 'host-sim', 'fs', '.']
     .flatMap(filesOf)
     .filter((file) => /\bprocess\./.test(read(file)));
   expect(users).toEqual([]);

@@ -1,20 +1,31 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Deferred } from '../deferred.ts';
+import { ErrnoError } from '../errno.ts';
 import { tracefsRoot } from '../fs/hypervisor-dir.ts';
 import { TraceRemote } from '../fs/trace-remote.ts';
 import { Tracefs } from '../fs/tracefs.ts';
-import { startPcpuThreads } from '../hypervisor-sim/pcpu-threads.ts';
+import { PcpuThreads } from '../host-sim/pcpu-threads.ts';
+import type { Scenario } from '../host-sim/scenario.ts';
+import { VirtualHost } from '../host-sim/virtual-host.ts';
+import type { Workload } from '../host-sim/workload.ts';
 import { EXIT, ExitError } from './exit-code.ts';
 import { HypTrace } from './hyp-trace.ts';
-import { type MachineOptions, switchOn } from './machine.ts';
+import { type Machine, type MachineOptions, switchOn, switchOnVirtual } from './machine.ts';
 import { checkFuse, checkMountpoint } from './mountpoint.ts';
+import { SimControl } from './sim-control.ts';
 import { UndoStack } from './undo-stack.ts';
 
 export interface DaemonOptions extends MachineOptions {
   readonly mountpoint: string;
-  /** Events a second that each pCPU's workload is worth. */
-  readonly rate: number;
+  readonly scenario: Scenario;
+  readonly seed: number;
+  /** Events a second that each CPU's tasks are worth; the scenario's, without one. */
+  readonly rate: number | undefined;
+  /** Time moves only when sim/clock says so. */
+  readonly virtual: boolean;
+  /** Whether there is a sim/ directory. */
+  readonly sim: boolean;
   readonly allowOther: boolean;
   /** Show files with a size of 0, as tracefs does. */
   readonly sizeZero: boolean;
@@ -30,9 +41,6 @@ export interface Daemon {
 /** How long an unmount may take to reach us. */
 const UNMOUNT_MS = 500;
 
-/** The pCPUs' seed, until there is an option for it. */
-const SEED = 1;
-
 /** Builds the parts bottom up, and resolves once a shell can use the mount. */
 export async function startDaemon(options: DaemonOptions, log: Logger): Promise<Daemon> {
   const undo = new UndoStack();
@@ -44,20 +52,14 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
     await checkMountpoint(options.mountpoint);
     const { mount } = await loadFuse();
 
-    const machine = switchOn(options, (message) => log.warn(message));
-    const pcpus = await startPcpuThreads({
-      buffers: machine.buffers,
-      counterHz: options.counterHz,
-      switchedOnNs: machine.switchedOnNs,
-      seed: SEED,
-      rate: options.rate,
-      pages: machine.workloadPages,
-      onError: ended.reject,
-    });
-    undo.push('pcpus', pcpus.stop);
+    const { machine, workload, virtual } = await buildMachine(options, undo, log, ended.reject);
+    const { scenario, seed } = options;
+    await workload.run(scenario, seed).catch(tooSmall);
+    workload.rate = options.rate ?? scenario.rate;
 
     const remote = new TraceRemote(new HypTrace(machine));
-    const tracefs = new Tracefs(tracefsRoot(remote), {
+    const sim = new SimControl({ machine, workload, virtual, scenario, seed });
+    const tracefs = new Tracefs(tracefsRoot(remote, options.sim ? sim : undefined), {
       uid: process.getuid?.() ?? 0,
       gid: process.getgid?.() ?? 0,
       sizeZero: options.sizeZero,
@@ -75,12 +77,35 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
     });
     undo.push('tracing', () => remote.shutDown());
 
-    log.info(options, 'mounted');
+    log.info({ ...options, scenario: scenario.name }, 'mounted');
     return { ended: ended.promise, stop };
   } catch (error) {
     await stop(); // A mount that failed half-way must not leave its workers behind.
     throw error;
   }
+}
+
+/** The machine and what runs on it, in real or in virtual time. */
+async function buildMachine(
+  options: DaemonOptions,
+  undo: UndoStack,
+  log: Logger,
+  onError: (error: unknown) => void,
+): Promise<{ machine: Machine; workload: Workload; virtual?: VirtualHost }> {
+  if (options.virtual) {
+    const machine = switchOnVirtual(options, options.scenario);
+    const virtual = new VirtualHost(machine.hypervisor, machine.time, machine.pages);
+    return { machine, workload: virtual, virtual };
+  }
+  const machine = switchOn(options, options.scenario, (message) => log.warn(message));
+  const threads = await PcpuThreads.start({ ...machine, onError });
+  undo.push('pcpus', () => threads.stop());
+  return { machine, workload: threads };
+}
+
+function tooSmall(error: unknown): never {
+  if (!(error instanceof ErrnoError)) throw error;
+  throw new ExitError(EXIT.UNAVAILABLE, `the machine has too little --memory (${error.message})`);
 }
 
 /** libfuse has said on stderr what it was that failed. */

@@ -3,6 +3,7 @@
  *
  *      0   all went well; the file system was unmounted
  *      64  a wrong option or argument
+ *      65  a malformed scenario
  *      66  the mountpoint is missing, not a directory, not empty, or in use
  *      69  the machine lacks something: /dev/fuse, libfuse, fusermount
  *      70  a bug of ours; the log has its stack
@@ -11,6 +12,7 @@
 export const EXIT = {
   OK: 0,
   USAGE: 64,
+  DATA: 65,
   NO_INPUT: 66,
   UNAVAILABLE: 69,
   SOFTWARE: 70,

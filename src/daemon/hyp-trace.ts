@@ -5,13 +5,13 @@ import type {
   StartingClock,
   TraceRemoteCallbacks,
 } from '../fs/trace-remote.ts';
+import type { PageAllocator } from '../host-sim/page-allocator.ts';
 import type { HostTask } from '../host-task.ts';
 import { HYP_EVENTS, hypEventId } from '../hypervisor-sim/hyp-events.ts';
 import { hypTraceDescSize, putHypTraceDesc } from '../hypervisor-sim/hyp-trace-desc.ts';
 import type { HypercallName, Register } from '../hypervisor-sim/hypercalls.ts';
 import type { Hypervisor } from '../hypervisor-sim/hypervisor.ts';
 import { pfnOf, physToVirt } from '../hypervisor-sim/memory.ts';
-import type { PageAllocator } from '../hypervisor-sim/page-allocator.ts';
 import { BPAGE_SIZE } from '../ringbuffer/page-link.ts';
 import type { RemotePages } from '../ringbuffer/remote-reader.ts';
 import { PAGE_SIZE, pagesFor } from '../units.ts';
@@ -22,9 +22,6 @@ const MIN_RING_PAGES = 2n;
 /** nr_page_va of the descriptor is an int. */
 const MAX_PAGES = 2n ** 31n - 1n;
 
-/** By how much the clocks of two CPUs may differ: each thread has measured its own. */
-const CLOCK_SKEW_NS = 1_000;
-
 /** What the host's kernel offers to its tracing. */
 export interface HypTraceHost {
   readonly hypervisor: Hypervisor;
@@ -32,6 +29,10 @@ export interface HypTraceHost {
   /** CLOCK_BOOTTIME in ns. */
   now(): number;
   snapshot(): Snapshot;
+  /** By how much the clocks of two CPUs may differ, in ns. */
+  readonly clockSkewNs: number;
+  /** The counter's frequency, where it is known and need not be measured. */
+  readonly exactHz?: bigint;
   warn(message: string): void;
 }
 
@@ -46,6 +47,7 @@ export class HypTrace implements TraceRemoteCallbacks {
   readonly cpus: readonly number[];
   readonly events: readonly RemoteEvent[];
   readonly #host: HypTraceHost;
+  readonly #stuck = new Set<number>();
   #loaded: Undo = [];
 
   constructor(host: HypTraceHost) {
@@ -65,15 +67,20 @@ export class HypTrace implements TraceRemoteCallbacks {
   }
 
   settledUntil(): number {
-    const now = this.#host.now() - CLOCK_SKEW_NS;
+    const now = this.#host.now() - this.#host.clockSkewNs;
     this.#host.hypervisor.kickAllCpus();
     return now;
+  }
+
+  isOnline(cpu: number): boolean {
+    return this.#host.hypervisor.isOnline(cpu);
   }
 
   startClock(task: HostTask): StartingClock {
     const host = this.#host;
     return startHypTraceClock({
       snapshot: () => host.snapshot(),
+      exactHz: host.exactHz,
       warn: (message) => host.warn(message),
       update: ({ mult, shift, epochNs, epochCyc }) =>
         this.#call(task, '__pkvm_update_clock_tracing', mult, shift, epochNs, epochCyc),
@@ -145,18 +152,31 @@ export class HypTrace implements TraceRemoteCallbacks {
 
   #alloc(bytes: number, undo: Undo): number {
     const at = this.#host.pages.alloc(bytes);
-    undo.push(() => this.#host.pages.free(at, bytes));
+    undo.push(() => {
+      if (!this.#stuck.has(at)) this.#host.pages.free(at, bytes);
+    });
     return at;
   }
 
   #share(page: number, task: HostTask, undo: Undo): void {
     this.#call(task, '__pkvm_host_share_hyp', pfnOf(page), 1);
-    undo.push((by) => this.#call(by, '__pkvm_host_unshare_hyp', pfnOf(page), 1));
+    undo.push((by) => this.#unshare(page, by));
+  }
+
+  /** A page that does not come back, as somebody else made use of it, is not used again. */
+  #unshare(page: number, task: HostTask): void {
+    try {
+      this.#call(task, '__pkvm_host_unshare_hyp', pfnOf(page), 1);
+    } catch (error) {
+      if (!(error instanceof ErrnoError)) throw error;
+      this.#stuck.add(page);
+      this.#host.warn(`page 0x${pfnOf(page).toString(16)} of the trace buffer: ${error.message}`);
+    }
   }
 
   #call(task: HostTask, name: HypercallName, ...args: Register[]): void {
     const { hypervisor } = this.#host;
-    hypervisor.call(hypervisor.pcpuOf(task.cpu()), name, ...args);
+    hypervisor.callFor(task.cpu(), name, ...args);
   }
 }
 

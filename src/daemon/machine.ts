@@ -1,8 +1,11 @@
+import { PageAllocator } from '../host-sim/page-allocator.ts';
+import type { Scenario } from '../host-sim/scenario.ts';
+import { VirtualTime } from '../host-sim/virtual-time.ts';
 import { monotonicNs, systemCounter } from '../hypervisor-sim/counter.ts';
 import { Hypervisor } from '../hypervisor-sim/hypervisor.ts';
 import { allocateMachine, type MachineBuffers } from '../hypervisor-sim/machine-memory.ts';
-import { PageAllocator } from '../hypervisor-sim/page-allocator.ts';
-import { MIB, NS_PER_S, PAGE_SIZE } from '../units.ts';
+import { realTime } from '../hypervisor-sim/machine-time.ts';
+import { MIB, NS_PER_S } from '../units.ts';
 import { BootClock } from './boot-clock.ts';
 import type { HypTraceHost } from './hyp-trace.ts';
 
@@ -12,38 +15,74 @@ export interface MachineOptions {
   readonly counterHz: number;
 }
 
-/** A machine in real time: its memory, its counter, and the host that was booted on it. */
+/** A machine and the host that was booted on it. */
 export interface Machine extends HypTraceHost {
   readonly buffers: MachineBuffers;
-  readonly switchedOnNs: number;
-  /** A page of the host's for each CPU's workload. */
-  readonly workloadPages: readonly number[];
+  readonly counterHz: number;
 }
 
-export function switchOn(options: MachineOptions, warn: (message: string) => void): Machine {
-  const buffers = allocateMachine(options.cpus, options.memoryMib * MIB);
+/** In real time: when its counter was 0, in ns of CLOCK_MONOTONIC. */
+export interface RealMachine extends Machine {
+  readonly switchedOnNs: number;
+}
+
+export interface VirtualMachine extends Machine {
+  readonly time: VirtualTime;
+}
+
+/** By how much the clocks of two CPUs may differ: each thread has measured its own. */
+const CLOCK_SKEW_NS = 1_000;
+
+export function switchOn(
+  options: MachineOptions,
+  scenario: Scenario,
+  warn: (message: string) => void,
+): RealMachine {
+  const { buffers, counterHz } = powered(options);
   const switchedOnNs = monotonicNs();
-  const counter = systemCounter(options.counterHz, switchedOnNs);
-  const hypervisor = new Hypervisor(buffers, counter);
-  const pages = new PageAllocator(hypervisor.machine.ram.nrPages);
+  const counter = systemCounter(counterHz, switchedOnNs);
   const clock = new BootClock();
   return {
-    buffers,
+    ...booted(buffers, new Hypervisor(buffers, realTime(counter)), scenario),
+    counterHz,
     switchedOnNs,
-    hypervisor,
-    pages,
-    workloadPages: Array.from({ length: options.cpus }, () => pages.alloc(PAGE_SIZE)),
     warn,
+    clockSkewNs: CLOCK_SKEW_NS,
     now: () => clock.now(),
     snapshot() {
       clock.resync();
       // Both from one reading of the same clock, as if the counter stood still meanwhile.
       const cycles = counter();
-      const elapsedNs = (cycles / options.counterHz) * NS_PER_S;
+      const elapsedNs = (cycles / counterHz) * NS_PER_S;
       return {
         cycles: BigInt(cycles),
         bootNs: BigInt(Math.round(clock.at(switchedOnNs + elapsedNs))),
       };
     },
   };
+}
+
+/** The same in virtual time, whose boot clock starts at 0. */
+export function switchOnVirtual(options: MachineOptions, scenario: Scenario): VirtualMachine {
+  const { buffers, counterHz } = powered(options);
+  const time = new VirtualTime(options.cpus, counterHz);
+  return {
+    ...booted(buffers, new Hypervisor(buffers, time), scenario),
+    counterHz,
+    time,
+    warn: () => {}, // Its clock cannot be off.
+    clockSkewNs: 0,
+    exactHz: BigInt(counterHz),
+    now: () => time.now,
+    snapshot: () => ({ cycles: BigInt(time.counter()), bootNs: BigInt(time.now) }),
+  };
+}
+
+function powered({ cpus, memoryMib, counterHz }: MachineOptions) {
+  return { buffers: allocateMachine(cpus, memoryMib * MIB), counterHz };
+}
+
+function booted(buffers: MachineBuffers, hypervisor: Hypervisor, { offline }: Scenario) {
+  for (const cpu of offline) if (cpu < buffers.nrCpus) hypervisor.leaveOff(cpu);
+  return { buffers, hypervisor, pages: new PageAllocator(hypervisor.machine.ram.nrPages) };
 }

@@ -1,43 +1,97 @@
 #!/usr/bin/env node
 import { availableParallelism } from 'node:os';
 import { Command, Option } from 'commander';
+import { ScenarioError } from '../host-sim/scenario-file.ts';
+import type { HypEvent } from '../hypervisor-sim/hyp-event.ts';
+import { NS_PER_MS } from '../units.ts';
 import { detach } from './detach.ts';
 import { EXIT, ExitError } from './exit-code.ts';
 import { createLog, LOG_LEVELS } from './log.ts';
 import { canonical, isOurs, unmount } from './mountpoint.ts';
-import { MAX_CPUS, parseCounterHz, parseCpus, parseMemoryMib, parseRate } from './options.ts';
+import {
+  MAX_CPUS,
+  parseCounterHz,
+  parseCpus,
+  parseEvents,
+  parseMemoryMib,
+  parseRate,
+  parseSeed,
+  parseTime,
+} from './options.ts';
+import { BrokenPipe, RawSink, run, TextSink } from './run.ts';
+import { DEFAULT_SCENARIO, loadScenario } from './scenarios.ts';
 import { serve } from './serve.ts';
 
-interface MountFlags {
-  readonly cpus: number;
+/** What a machine is made of, for every command that switches one on. */
+interface MachineFlags {
+  readonly scenario: string;
+  readonly seed: number;
+  readonly rate?: number;
+  readonly cpus?: number;
   readonly memory: number;
-  readonly rate: number;
   readonly counterHz: number;
+}
+
+interface MountFlags extends MachineFlags {
+  readonly virtual: boolean;
+  readonly sim: boolean;
   readonly logLevel: string;
   readonly allowOther: boolean;
   readonly sizeZero: boolean;
   readonly detach: boolean;
 }
 
+interface RunFlags extends MachineFlags {
+  readonly for: number;
+  readonly events?: readonly HypEvent[];
+  readonly raw?: string;
+}
+
+const STDOUT = 1;
+
 const program = new Command('pkvm-tracefs')
   .description('A simulated pKVM hypervisor, traced through a tracefs that any shell can read.')
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? EXIT.OK : EXIT.USAGE));
 
+/** A run's CPUs, where nobody says how many: the same on every machine. */
+const RUN_CPUS = 2;
 const hostCpus = Math.min(availableParallelism(), MAX_CPUS);
 
-program
-  .command('mount')
+const withMachineOptions = (command: Command): Command =>
+  command
+    .option('--scenario <name|file>', 'what the host does', DEFAULT_SCENARIO)
+    .option('--seed <n>', 'of the random numbers that it does it by', parseSeed, 1)
+    .option(
+      '--rate <events/s>',
+      "that each CPU's tasks make; or max (default: the scenario's)",
+      parseRate,
+    )
+    .option('--cpus <n>', 'how many physical CPUs to simulate', parseCpus)
+    .option('--memory <MiB>', "the simulated machine's RAM", parseMemoryMib, 128)
+    .option(
+      '--counter-hz <Hz>',
+      "the frequency of the CPUs' counter",
+      parseCounterHz,
+      1_000_000_000,
+    );
+
+withMachineOptions(program.command('mount'))
   .description('mount the tracefs and serve it until SIGINT, SIGTERM or umount')
   .argument('<dir>', 'an empty directory')
-  .option('--cpus <n>', 'how many physical CPUs to simulate', parseCpus, hostCpus)
-  .option('--memory <MiB>', "the simulated machine's RAM", parseMemoryMib, 128)
-  .option('--rate <events/s>', "events that each CPU's workload makes; or max", parseRate, 100)
-  .option('--counter-hz <Hz>', "the frequency of the CPUs' counter", parseCounterHz, 1_000_000_000)
+  .option('--virtual', 'let time move only when sim/clock says so', false)
+  .option('--no-sim', 'leave out the sim/ directory')
   .addOption(new Option('--log-level <level>', 'on stderr').choices(LOG_LEVELS).default('warn'))
   .option('--allow-other', 'let other users in, as far as the modes allow', false)
   .option('--size-zero', 'show files with a size of 0, as tracefs does', false)
   .option('--detach', 'return when the mount answers, and go on in the background', false)
   .action((dir: string, flags: MountFlags) => exitWith(() => mountCommand(canonical(dir), flags)));
+
+withMachineOptions(program.command('run'))
+  .description('run a scenario in virtual time and print its trace; needs no mount')
+  .option('--for <time>', 'how long, such as 50ms', parseTime, 100 * NS_PER_MS)
+  .option('--events <names>', 'trace only these, separated by commas', parseEvents)
+  .option('--raw <dir>', "write each CPU's pages there, and print nothing")
+  .action((flags: RunFlags) => exitWith(() => runCommand(flags)));
 
 program
   .command('umount')
@@ -46,10 +100,35 @@ program
   .action((dir: string) => exitWith(() => umountCommand(canonical(dir))));
 
 async function mountCommand(mountpoint: string, flags: MountFlags): Promise<number> {
+  const { virtual, sim, allowOther, sizeZero } = flags;
+  const machine = machineOptions(flags, hostCpus); // Says what is wrong with a scenario at once.
   if (flags.detach) return detach(process.argv.slice(1).filter((arg) => arg !== '--detach'));
-  const { cpus, memory: memoryMib, rate, counterHz, allowOther, sizeZero } = flags;
-  const options = { mountpoint, cpus, memoryMib, rate, counterHz, allowOther, sizeZero };
+  const options = { mountpoint, ...machine, virtual, sim, allowOther, sizeZero };
   return serve(options, createLog(flags.logLevel));
+}
+
+async function runCommand(flags: RunFlags): Promise<number> {
+  const options = { ...machineOptions(flags, RUN_CPUS), forNs: flags.for, events: flags.events };
+  const sink =
+    flags.raw === undefined ? new TextSink(STDOUT) : new RawSink(flags.raw, options.cpus);
+  try {
+    await run(options, sink);
+  } catch (error) {
+    if (!(error instanceof BrokenPipe)) throw error;
+  }
+  return EXIT.OK;
+}
+
+function machineOptions(flags: MachineFlags, defaultCpus: number) {
+  const { seed, rate, memory: memoryMib, counterHz } = flags;
+  try {
+    const scenario = loadScenario(flags.scenario);
+    const cpus = flags.cpus ?? scenario.cpus ?? defaultCpus;
+    return { scenario, seed, rate, cpus, memoryMib, counterHz };
+  } catch (error) {
+    if (error instanceof ScenarioError) throw new ExitError(EXIT.DATA, error.message);
+    throw error;
+  }
 }
 
 async function umountCommand(dir: string): Promise<number> {

@@ -1,8 +1,9 @@
 import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
 import { eventFormat, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
 import { formatSwitch, parseEnable, parseU8, parseULong } from './kstrto.ts';
-import { button, type Dir, dir, type File, type Node, show, showStore, stream } from './nodes.ts';
+import { button, byName, type Dir, dir, type File, show, showStore, stream } from './nodes.ts';
 import { ringStats } from './ring-stats.ts';
+import { type SimCallbacks, simDir } from './sim-dir.ts';
 import { TracePipe } from './trace-pipe.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
@@ -10,9 +11,12 @@ import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 const ROOT_MODE = 0o700;
 const EVENTS_MODE = 0o755;
 
-/** The root of the mount: a tracefs with nothing but the hypervisor in it. */
-export function tracefsRoot(remote: TraceRemote): Dir {
-  return dir({ hypervisor: hypervisorDir(remote) }, ROOT_MODE);
+/** The root of the mount: a tracefs with nothing but the hypervisor in it, and its simulation. */
+export function tracefsRoot(remote: TraceRemote, sim?: SimCallbacks): Dir {
+  return dir(
+    { hypervisor: hypervisorDir(remote), ...(sim === undefined ? {} : { sim: simDir(sim) }) },
+    ROOT_MODE,
+  );
 }
 
 /** The hypervisor/ directory. Read it beside the output of tree(1): same order, same shape. */
@@ -88,12 +92,4 @@ function eventDir(remote: TraceRemote, event: RemoteEvent): Dir {
     },
     EVENTS_MODE,
   );
-}
-
-function byName<T>(
-  items: readonly T[],
-  name: (item: T) => string,
-  node: (item: T) => Node,
-): Record<string, Node> {
-  return Object.fromEntries(items.map((item) => [name(item), node(item)]));
 }

@@ -51,6 +51,15 @@ export interface Io {
   onInterrupt(callback: () => void): void;
 }
 
+/** A directory's entries: one for each item. */
+export function byName<T>(
+  items: readonly T[],
+  name: (item: T) => string,
+  node: (item: T) => Node,
+): Record<string, Node> {
+  return Object.fromEntries(items.map((item) => [name(item), node(item)]));
+}
+
 const READ = 0o440;
 const READ_WRITE = 0o640;
 
@@ -58,6 +67,15 @@ export const dir = (children: Readonly<Record<string, Node>>, mode = 0o750): Dir
   kind: 'dir',
   mode,
   children,
+});
+
+/** A directory whose entries come and go: `children` is asked each time. */
+export const liveDir = (children: () => Readonly<Record<string, Node>>, mode = 0o750): Dir => ({
+  kind: 'dir',
+  mode,
+  get children() {
+    return children();
+  },
 });
 
 /** Text made anew for each read, as of now. */
@@ -74,12 +92,12 @@ export function show(get: (task: HostTask) => Awaitable<string>): File {
 /** The same, and a value taken from each write: DEFINE_SHOW_STORE_ATTRIBUTE(). */
 export function showStore(
   get: (task: HostTask) => Awaitable<string>,
-  set: (written: Uint8Array, task: HostTask) => Awaitable<void>,
+  set: (written: Uint8Array, task: HostTask, io: Io) => Awaitable<void>,
 ): File {
   return {
     ...show(get),
     mode: READ_WRITE,
-    open: () => ({ read: reader(get), write: (data, io) => set(data, io.task) }),
+    open: () => ({ read: reader(get), write: (data, io) => set(data, io.task, io) }),
   };
 }
 

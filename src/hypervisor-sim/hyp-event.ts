@@ -19,8 +19,11 @@ const SCALARS = {
   u64: { size: 8, signed: false },
 } as const;
 
-/** A field's type, as C spells it. Values are numbers; a u64 is written from up to 2^53. */
+/** A field's type, as C spells it. */
 export type Scalar = keyof typeof SCALARS;
+
+/** What a field is written from; above 2^53 it takes a bigint. */
+export type FieldValue = number | bigint;
 
 export interface Field {
   readonly name: string;
@@ -42,6 +45,14 @@ export interface Symbolic {
   readonly symbols: readonly string[];
 }
 
+/** Formats of which each entry names one, by a field, and that the event's arguments fill. */
+export interface FormatsById {
+  readonly byId: string;
+  readonly formats: readonly string[];
+  /** What an entry with the number of no format is printed as. */
+  readonly unknown: string;
+}
+
 export interface HypEvent {
   readonly name: string;
   /** The entry's size in bytes, whole words: what a writer reserves. */
@@ -50,32 +61,32 @@ export interface HypEvent {
   /** The kernel's print_fmt: the format in quotes and its arguments, for tools to evaluate. */
   readonly printFmt: string;
   /** Writes the entry at `at`; one value a field, in the order of the declaration. */
-  write(to: SharedMemory, at: number, id: number, ...values: number[]): void;
+  write(to: SharedMemory, at: number, id: number, ...values: FieldValue[]): void;
   /** Appends the fields of the entry at `at`, as its print format says. */
   print(from: SharedMemory, at: number, to: TraceSeq): void;
 }
 
 /**
  * Declares an event. `format` is a printf format with %s, %d, %u, %llu, %x and %llx; `args` are
- * what it prints, by name: fields, or for %s a symbolic field.
+ * what it prints, by name: fields, or for %s a symbolic field. Of formats by number each prints
+ * as many of the arguments as it has conversions.
  */
 export function hypEvent(
   name: string,
   types: Readonly<Record<string, Scalar>>,
-  format: string,
+  format: string | FormatsById,
   ...args: (string | Symbolic)[]
 ): HypEvent {
   const fields = packed(types);
   assert(fields.length <= MAX_FIELDS, `${name} has at most ${MAX_FIELDS} fields`);
   const last = fields.at(-1);
   const size = Math.ceil((last ? last.offset + last.size : HEADER_SIZE) / 4) * 4;
-  const pieces = compile(format, args, fields);
   return {
     name,
     size,
     fields,
-    printFmt: printFmt(format, args),
-    print: (from, at, to) => printPieces(pieces, from, at, to),
+    printFmt: typeof format === 'string' ? printFmt(format, args) : '"Unknown"',
+    print: printer(format, args, fields),
     write(to, at, id, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0) {
       to.view.setUint32(at + size - 4, 0, true); // The last field may not reach the last byte.
       to.view.setUint16(at, id, true);
@@ -90,6 +101,30 @@ export function hypEvent(
   };
 }
 
+function printer(
+  format: string | FormatsById,
+  args: readonly (string | Symbolic)[],
+  fields: readonly Field[],
+): HypEvent['print'] {
+  if (typeof format === 'string') {
+    const pieces = compile(format, args, fields);
+    return (from, at, to) => printPieces(pieces, from, at, to);
+  }
+  const formats = format.formats.map((text) =>
+    compile(text, args.slice(0, text.match(CONVERSIONS_OF)?.length ?? 0), fields),
+  );
+  const unknown = compile(format.unknown, [], fields);
+  const id = fieldNamed(fields, format.byId);
+  return (from, at, to) =>
+    printPieces(formats[getLow(from, at + id.offset, id)] ?? unknown, from, at, to);
+}
+
+const fieldNamed = (fields: readonly Field[], name: string): Field =>
+  defined(
+    fields.find((field) => field.name === name),
+    `field ${name}`,
+  );
+
 function packed(types: Readonly<Record<string, Scalar>>): Field[] {
   let offset = HEADER_SIZE;
   return Object.entries(types).map(([name, type]) => {
@@ -99,9 +134,19 @@ function packed(types: Readonly<Record<string, Scalar>>): Field[] {
   });
 }
 
-function putField(to: SharedMemory, entry: number, field: Field | undefined, value: number): void {
+function putField(
+  to: SharedMemory,
+  entry: number,
+  field: Field | undefined,
+  value: FieldValue,
+): void {
   if (field === undefined) return;
   const at = entry + field.offset;
+  if (typeof value === 'bigint') {
+    assert(field.size === 8, `${field.name} holds a bigint`);
+    to.view.setBigUint64(at, BigInt.asUintN(64, value), true);
+    return;
+  }
   switch (field.size) {
     case 1:
       to.view.setUint8(at, value);
@@ -147,6 +192,7 @@ const CONVERSIONS: Readonly<Record<string, Conversion>> = {
 };
 
 const CONVERSION = /(%(?:ll)?[a-z])/;
+const CONVERSIONS_OF = new RegExp(CONVERSION, 'g');
 const ascii = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0));
 
 function compile(
@@ -162,10 +208,7 @@ function compile(
     const { field: name, symbols } = typeof arg === 'string' ? { field: arg, symbols: [] } : arg;
     return {
       conversion: defined(CONVERSIONS[part], `conversion ${part}`),
-      field: defined(
-        fields.find((field) => field.name === name),
-        `field ${name}`,
-      ),
+      field: fieldNamed(fields, name),
       symbols: symbols.map(ascii),
     };
   });

@@ -6,7 +6,8 @@ import { RING_STATE_SIZE } from '../ringbuffer/ring-state.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import { MIN_PAGES, NOT_RESERVED, SimpleRingBuffer } from '../ringbuffer/simple-ring-buffer.ts';
 import { PAGE_SIZE, pageAligned } from '../units.ts';
-import type { HypEvent } from './hyp-event.ts';
+import { HypAddressSpace } from './hyp-address-space.ts';
+import type { FieldValue, HypEvent } from './hyp-event.ts';
 import { HYP_EVENTS, hypEventId, hypEventIndex } from './hyp-events.ts';
 import { getHypTraceDesc, type HypTraceDesc } from './hyp-trace-desc.ts';
 import type { MachineMemory } from './machine-memory.ts';
@@ -32,6 +33,9 @@ export interface Tracepoint {
  */
 export class HypTraceBuffer {
   readonly clock: TraceClock;
+  readonly space: HypAddressSpace;
+  /** How many tracepoints this thread came by, enabled or not. */
+  passed = 0;
   readonly #ram: Ram;
   readonly #hyp: SharedMemory;
   readonly #ownership: PageOwnership;
@@ -42,6 +46,7 @@ export class HypTraceBuffer {
   constructor(machine: MachineMemory, counter: Counter) {
     const { ram, hyp, ownership, layout, nrCpus } = machine;
     this.clock = new TraceClock(hyp, layout.clock, counter);
+    this.space = new HypAddressSpace(hyp, ownership, layout.fixmap);
     this.#ram = ram;
     this.#hyp = hyp;
     this.#ownership = ownership;
@@ -60,20 +65,31 @@ export class HypTraceBuffer {
   }
 
   /** On the CPU where it happens: writes an event if it is enabled and the ring is. */
-  emit(cpu: number, { event, id, enabled }: Tracepoint, a = 0, b = 0): void {
+  emit(
+    cpu: number,
+    { event, id, enabled }: Tracepoint,
+    a: FieldValue = 0,
+    b: FieldValue = 0,
+    c: FieldValue = 0,
+    d: FieldValue = 0,
+    e: FieldValue = 0,
+    f: FieldValue = 0,
+    g: FieldValue = 0,
+  ): void {
+    this.passed++;
     if (this.#hyp.own(enabled) === 0) return; // An event more or less: no order is needed.
     const ring = defined(this.#rings[cpu], 'a ring for each CPU');
     const at = ring.reserve(event.size, this.clock);
     if (at === NOT_RESERVED) return;
-    event.write(this.#ram, at, id, a, b);
+    event.write(this.#ram, at, id, a, b, c, d, e, f, g);
     ring.commit();
   }
 
-  /** @throws ErrnoError EINVAL for an id that no event has. */
-  enableEvent(id: number, on: boolean): void {
+  /** As `cpu`, changes read-only data. @throws ErrnoError EINVAL for an id that no event has. */
+  enableEvent(cpu: number, id: number, on: boolean): void {
     const index = hypEventIndex(id);
     if (index === undefined) throw new ErrnoError('EINVAL', `no event has the id ${id}`);
-    this.#hyp.store(this.#layout.eventEnabled + 4 * index, on ? 1 : 0);
+    this.space.patchRodata(cpu, this.#layout.eventEnabled + 4 * index, on ? 1 : 0);
   }
 
   /** How often selftest_event was asked for, this time included. */
@@ -105,7 +121,8 @@ export class HypTraceBuffer {
     // While it is read, the descriptor is out of the host's reach.
     this.#ownership.hostDonateHyp(at / PAGE_SIZE, descSize / PAGE_SIZE);
     try {
-      this.#lock.with(() => this.#loadDescriptor(at, descSize));
+      const desc = this.space.ramAt(this.space.kernHypVa(descVa), descSize);
+      this.#lock.with(() => this.#loadDescriptor(desc, descSize));
     } finally {
       this.#ownership.hypDonateHost(at / PAGE_SIZE, descSize / PAGE_SIZE);
     }
@@ -155,7 +172,7 @@ export class HypTraceBuffer {
         if (va % BigInt(PAGE_SIZE) !== 0n) throw new ErrnoError('EINVAL', 'not a page address');
         const page = this.#ram.offsetOfVirt(va, PAGE_SIZE);
         this.#ownership.hypPinShared(page / PAGE_SIZE);
-        pinned.push(page);
+        pinned.push(this.space.ramAt(this.space.kernHypVa(va), PAGE_SIZE));
       }
       return pinned;
     } catch (error) {

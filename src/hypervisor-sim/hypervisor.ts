@@ -1,19 +1,36 @@
-import { assert, defined } from '../assert.ts';
+import { AssertionError, assert, defined } from '../assert.ts';
 import { ErrnoError } from '../errno.ts';
-import { hypEnter, hypExit, type Reason, reasonNumber } from './hyp-events.ts';
-import { HypTraceBuffer, type Tracepoint } from './hyp-trace-buffer.ts';
+import type { Access } from './esr.ts';
+import { type SmcResult, smcResult } from './firmware.ts';
+import { handleHostMemAbort, isMappedForHost } from './host-mem-abort.ts';
+import { HypCpu } from './hyp-cpu.ts';
+import { hostFfaCall, hostHcall, hostSmc, type Reason } from './hyp-events.ts';
+import { HypTraceBuffer } from './hyp-trace-buffer.ts';
 import {
+  HYPERCALL_SUCCESS,
   HYPERCALLS,
-  type HypercallContext,
   type HypercallName,
   type HypercallResult,
   handleHypercall,
   type Register,
-  SMCCC_RET_SUCCESS,
 } from './hypercalls.ts';
 import { type MachineBuffers, type MachineMemory, viewMachine } from './machine-memory.ts';
-import { PCPU_STATE_SIZE, Pcpu } from './pcpu.ts';
-import type { Counter } from './trace-clock.ts';
+import { COST_NS, type MachineTime } from './machine-time.ts';
+import { PCPU_STATE_SIZE, Pcpu, POWER_OFF, POWER_ON, POWER_PENDING } from './pcpu.ts';
+import { hostPsciCall, psciCpuEntry } from './psci-relay.ts';
+import { FFA_RET_SUCCESS, isFfa, isPsci, SMC_FUNCTIONS } from './smccc.ts';
+
+/** Nothing can run on a CPU that is off, or asleep until an interrupt. */
+export class CpuOffError extends Error {
+  override readonly name = 'CpuOffError';
+}
+
+/** What became of a trap; from one that powered the CPU down nothing returns to the host. */
+interface Outcome<T> {
+  readonly result: T;
+  readonly failed: boolean;
+  readonly poweredDown?: boolean;
+}
 
 /**
  * The hypervisor, as one thread runs it: what a CPU does between a trap and the return to the
@@ -25,57 +42,138 @@ import type { Counter } from './trace-clock.ts';
 export class Hypervisor {
   readonly machine: MachineMemory;
   readonly trace: HypTraceBuffer;
-  readonly #pcpus: readonly Pcpu[];
-  readonly #contexts: readonly HypercallContext[];
-  readonly #hypEnter: Tracepoint;
-  readonly #hypExit: Tracepoint;
+  readonly time: MachineTime;
+  readonly #hypCpus: readonly HypCpu[];
 
-  constructor(buffers: MachineBuffers, counter: Counter) {
+  constructor(buffers: MachineBuffers, time: MachineTime) {
     this.machine = viewMachine(buffers);
-    this.trace = new HypTraceBuffer(this.machine, counter);
-    this.#hypEnter = this.trace.tracepoint(hypEnter);
-    this.#hypExit = this.trace.tracepoint(hypExit);
-    const { hyp, layout, nrCpus, ram, ownership } = this.machine;
-    const cpus = Array.from({ length: nrCpus }, (_, cpu) => cpu);
-    this.#pcpus = cpus.map((cpu) => new Pcpu(cpu, hyp, layout.pcpus + cpu * PCPU_STATE_SIZE));
-    this.#contexts = cpus.map((cpu) => ({ cpu, ram, ownership, trace: this.trace }));
+    this.trace = new HypTraceBuffer(this.machine, time.counter);
+    this.time = time;
+    const { hyp, layout, nrCpus } = this.machine;
+    const pcpus = Array.from(
+      { length: nrCpus },
+      (_, cpu) => new Pcpu(cpu, hyp, layout.pcpus + cpu * PCPU_STATE_SIZE),
+    );
+    this.#hypCpus = pcpus.map((pcpu) => new HypCpu(this.machine, this.trace, pcpus, pcpu, time));
   }
 
   get nrCpus(): number {
-    return this.#pcpus.length;
+    return this.#hypCpus.length;
   }
 
-  /** The CPU that a host's CPU number falls on. */
+  /**
+   * The CPU that a host's CPU number falls on: when that is off, the next one that is on. One
+   * that sleeps is woken.
+   */
   pcpuOf(hostCpu: number): number {
-    return hostCpu % this.nrCpus;
+    for (let step = 0; step < this.nrCpus; step++) {
+      const cpu = (hostCpu + step) % this.nrCpus;
+      if (!this.isOnline(cpu)) continue;
+      this.cpuEntry(cpu);
+      return cpu;
+    }
+    throw new AssertionError('the boot CPU never goes off');
+  }
+
+  isOnline(cpu: number): boolean {
+    return this.cpu(cpu).pcpu.power !== POWER_OFF;
+  }
+
+  /** The CPU as the hypervisor's code sees it, for who looks and does not touch. */
+  cpu(cpu: number): HypCpu {
+    return defined(this.#hypCpus[cpu], 'a pCPU of that number');
+  }
+
+  /** Switched off before anything ran on it: it comes up by PSCI_CPU_ON only. */
+  leaveOff(cpu: number): void {
+    this.cpu(cpu).pcpu.power = POWER_OFF;
   }
 
   /** HVC on `cpu` with a function id, as a host may issue it. */
   hvc(cpu: number, id: number, ...args: Register[]): HypercallResult {
-    const context = defined(this.#contexts[cpu], 'a pCPU of that number');
-    return this.#trap(cpu, 'hvc', () => handleHypercall(context, id, args));
-  }
-
-  /** A hypercall by name. @throws ErrnoError what the hypervisor answered. */
-  call(cpu: number, name: HypercallName, ...args: Register[]): void {
-    const { x0, x1 } = this.hvc(cpu, HYPERCALLS[name].id, ...args);
-    assert(x0 === SMCCC_RET_SUCCESS, `${name} is a hypercall`);
-    if (x1 < 0) throw ErrnoError.fromResult(x1, name);
-  }
-
-  /** SMC on `cpu`, which the hypervisor passes on to the firmware as it is. */
-  smc(cpu: number): void {
-    const pcpu = this.#pcpu(cpu);
-    this.#trap(cpu, 'smc', () => {
-      // The firmware runs outside of the hypervisor.
-      this.#exit(pcpu, 'smc');
-      this.#enter(pcpu, 'smc');
+    return this.#trap(cpu, 'hvc', (hyp) => {
+      const before = this.time.counter();
+      this.time.spend(COST_NS.hypercall);
+      const result = handleHypercall(hyp, id, args);
+      const invalid = result.x0 !== HYPERCALL_SUCCESS;
+      if (!invalid) hyp.stats.countHypercall(id, result.x1 < 0, this.time.counter() - before);
+      hyp.emit(hostHcall, id, invalid ? 1 : 0);
+      return { result, failed: invalid || result.x1 < 0 };
     });
   }
 
-  /** The host touched memory that its stage-2 tables do not map yet: mapped on demand. */
-  hostMemAbort(cpu: number): void {
-    this.#trap(cpu, 'host_abort', () => {});
+  /** A hypercall of a host's task on that CPU, as long as it takes to find one that is on. */
+  callFor(hostCpu: number, name: HypercallName, ...args: Register[]): number {
+    for (;;) {
+      try {
+        return this.call(this.pcpuOf(hostCpu), name, ...args);
+      } catch (error) {
+        if (!(error instanceof CpuOffError)) throw error;
+      }
+    }
+  }
+
+  /** A hypercall by name; returns its x1. @throws ErrnoError what the hypervisor answered. */
+  call(cpu: number, name: HypercallName, ...args: Register[]): number {
+    const { x0, x1 } = this.hvc(cpu, HYPERCALLS[name].id, ...args);
+    assert(x0 === HYPERCALL_SUCCESS, `${name} is a hypercall`);
+    if (x1 < 0) throw ErrnoError.fromResult(x1, name);
+    return x1;
+  }
+
+  /**
+   * SMC on `cpu`: PSCI goes through the hypervisor's relay, FF-A through its proxy, anything else
+   * to the firmware as it is. Undefined when the CPU powered down, and does not return from here.
+   */
+  smc(cpu: number, id: number, x1 = 0, x2 = 0, x3 = 0): SmcResult | undefined {
+    return this.#trap(cpu, 'smc', (hyp) => {
+      const answer = isPsci(id)
+        ? hostPsciCall(hyp, id, x1, x2)
+        : isFfa(id)
+          ? this.#ffaCall(hyp, id, x1, x2, x3)
+          : undefined;
+      if (hyp.pcpu.power !== POWER_ON)
+        return { result: undefined, failed: false, poweredDown: true };
+      const result = answer ?? hyp.smc(id, x1, x2);
+      hyp.emit(hostSmc, id, answer === undefined ? 1 : 0);
+      return { result, failed: result[0] < 0 || result[0] === SMC_FUNCTIONS.FFA_ERROR };
+    });
+  }
+
+  #ffaCall(hyp: HypCpu, id: number, x1: number, x2: number, x3: number): SmcResult | undefined {
+    const result = hyp.ffa.call(hyp, id, x1, x2, x3);
+    const [x0, r1, r2, r3, r4] = result ?? smcResult(0);
+    const failed = x0 === SMC_FUNCTIONS.FFA_ERROR;
+    const err = failed ? r2 : FFA_RET_SUCCESS;
+    hyp.emit(hostFfaCall, id, r1, failed ? 0 : r2, r3, r4, result ? 1 : 0, err);
+    return result;
+  }
+
+  /** The host touches a physical address. Returns whether it may; traps only if it must. */
+  hostAccess(cpu: number, phys: number, access: Access): boolean {
+    if (isMappedForHost(this.cpu(cpu), phys)) return true;
+    return this.#trap(cpu, 'host_abort', (hyp) => {
+      this.time.spend(COST_NS.pageTable);
+      const allowed = handleHostMemAbort(hyp, phys, access);
+      return { result: allowed, failed: !allowed };
+    });
+  }
+
+  /** The host uses a system register that traps to the hypervisor. */
+  sysreg(cpu: number): void {
+    this.#trap(cpu, 'sys', () => ({ result: undefined, failed: false }));
+  }
+
+  /** A CPU that was told to come up does: PSCI's entry point. False when it was not. */
+  cpuEntry(cpu: number): boolean {
+    const hyp = this.cpu(cpu);
+    return this.#be(hyp, () => {
+      if (hyp.pcpu.power !== POWER_PENDING) return false;
+      const before = this.time.counter();
+      psciCpuEntry(hyp);
+      hyp.stats.countTrap('psci', false, this.time.counter() - before);
+      return true;
+    });
   }
 
   /**
@@ -86,28 +184,27 @@ export class Hypervisor {
     this.trace.waitForWriters();
   }
 
-  #trap<T>(cpu: number, reason: Reason, handle: () => T): T {
-    const pcpu = this.#pcpu(cpu);
-    pcpu.enter();
-    try {
-      this.#enter(pcpu, reason);
-      const result = handle();
-      this.#exit(pcpu, 'eret_host');
+  #trap<T>(cpu: number, reason: Reason, handle: (hyp: HypCpu) => Outcome<T>): T {
+    const hyp = this.cpu(cpu);
+    return this.#be(hyp, () => {
+      if (hyp.pcpu.power !== POWER_ON) throw new CpuOffError(`cpu ${cpu}`);
+      const before = this.time.counter();
+      hyp.enter(reason);
+      const { result, failed, poweredDown } = handle(hyp);
+      hyp.stats.countTrap(reason, failed, this.time.counter() - before);
+      if (!poweredDown) hyp.exit('eret_host');
       return result;
+    });
+  }
+
+  #be<T>(hyp: HypCpu, whatItDoes: () => T): T {
+    hyp.pcpu.acquire();
+    this.time.enter(hyp.cpu);
+    try {
+      return whatItDoes();
     } finally {
-      pcpu.leave();
+      this.time.leave();
+      hyp.pcpu.release();
     }
-  }
-
-  #enter(pcpu: Pcpu, reason: Reason): void {
-    this.trace.emit(pcpu.cpu, this.#hypEnter, reasonNumber(reason), pcpu.vcpu);
-  }
-
-  #exit(pcpu: Pcpu, reason: Reason): void {
-    this.trace.emit(pcpu.cpu, this.#hypExit, reasonNumber(reason), pcpu.vcpu);
-  }
-
-  #pcpu(cpu: number): Pcpu {
-    return defined(this.#pcpus[cpu], 'a pCPU of that number');
   }
 }

@@ -5,15 +5,21 @@ import { TICKET_LOCK_SIZE, TicketLock } from './ticket-lock.ts';
  * A simulated physical CPU: a lock and registers in shared memory.
  *
  *      0 lock            8 i32 vcpu, the pid of the loaded vCPU's thread, or 0
- *                       12 u32 traps, how many it took since power-on
+ *                       12 i32 power, as the firmware knows it
  *
  * Invariant: whichever thread holds the lock is this CPU. Only it runs the hypervisor's code
  * here, and only it writes this CPU's ring.
  */
 const LOCK = 0;
 const VCPU = LOCK + TICKET_LOCK_SIZE;
-const TRAPS = VCPU + 4;
+const POWER = VCPU + 4;
 export const PCPU_STATE_SIZE = 64;
+
+/** On; off; told by PSCI_CPU_ON to come up, or by an interrupt to resume, and not yet entered. */
+export const POWER_ON = 0;
+export const POWER_OFF = 1;
+export const POWER_PENDING = 2;
+export type Power = typeof POWER_ON | typeof POWER_OFF | typeof POWER_PENDING;
 
 export class Pcpu {
   readonly cpu: number;
@@ -28,21 +34,39 @@ export class Pcpu {
     this.#lock = new TicketLock(memory, at + LOCK);
   }
 
-  /** Becomes this CPU, and goes into the hypervisor. */
-  enter(): void {
+  /** Becomes this CPU. */
+  acquire(): void {
     this.#lock.lock();
-    this.#memory.view.setUint32(this.#at + TRAPS, this.traps + 1, true);
   }
 
-  leave(): void {
+  release(): void {
     this.#lock.unlock();
   }
 
   get vcpu(): number {
-    return this.#memory.load(this.#at + VCPU);
+    return this.#memory.own(this.#at + VCPU);
   }
 
-  get traps(): number {
-    return this.#memory.view.getUint32(this.#at + TRAPS, true);
+  set vcpu(pid: number) {
+    this.#memory.view.setInt32(this.#at + VCPU, pid, true);
+  }
+
+  get power(): Power {
+    return this.#memory.load(this.#at + POWER) as Power;
+  }
+
+  set power(power: Power) {
+    this.#memory.store(this.#at + POWER, power);
+    this.#memory.wake(this.#at + POWER);
+  }
+
+  /** PSCI_CPU_ON of another CPU: off to pending. False, and nothing done, when it was not off. */
+  tryTurnOn(): boolean {
+    return this.#memory.compareExchange(this.#at + POWER, POWER_OFF, POWER_PENDING);
+  }
+
+  /** Sleeps while the CPU is off, for so many ms at the most. */
+  waitWhileOff(timeoutMs: number): void {
+    this.#memory.wait(this.#at + POWER, POWER_OFF, timeoutMs);
   }
 }

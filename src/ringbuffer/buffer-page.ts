@@ -12,15 +12,10 @@ import type { SharedMemory } from './shared-memory.ts';
  *
  * Invariant: the bytes [0, commit) of `data` never change while the page is in the ring.
  */
-const TIME_STAMP = 0;
-const COMMIT = TIME_STAMP + 8;
+export const TIME_STAMP = 0;
+export const COMMIT = TIME_STAMP + 8;
 export const PAGE_DATA = COMMIT + 8;
 export const PAGE_DATA_SIZE = PAGE_SIZE - PAGE_DATA;
-
-/** In a page image for user space: events were lost before this page. */
-export const RB_MISSED_EVENTS = 2 ** 31;
-/** Together with RB_MISSED_EVENTS: how many, as a u64 right after the data. */
-export const RB_MISSED_STORED = 2 ** 30;
 
 const WORD = 2 ** 32;
 

@@ -11,15 +11,26 @@ export type CpuFilter = number | 'all';
  */
 export class RemoteBuffer {
   readonly memory: SharedMemory;
-  /** In the order of their CPU numbers. */
-  readonly readers: readonly RemoteReader[];
+  readonly #callbacks: RemoteCallbacks;
+  /** Of the CPUs that are or were up, in the order of their numbers; and of the others. */
+  #readers: readonly RemoteReader[] = [];
+  #down: readonly RemoteReader[];
   readonly #waiters = new Map<CpuFilter, Set<() => void>>();
 
   constructor(memory: SharedMemory, rings: readonly RemotePages[], callbacks: RemoteCallbacks) {
     this.memory = memory;
-    this.readers = rings
-      .map((ring) => new RemoteReader(memory, ring, callbacks))
-      .sort((a, b) => a.cpu - b.cpu);
+    this.#callbacks = callbacks;
+    this.#down = rings.map((ring) => new RemoteReader(memory, ring, callbacks));
+  }
+
+  /** In the order of their CPU numbers; those of CPUs that have been up since the load. */
+  get readers(): readonly RemoteReader[] {
+    const up = this.#down.filter(({ cpu }) => this.#callbacks.isOnline(cpu));
+    if (up.length > 0) {
+      this.#down = this.#down.filter((reader) => !up.includes(reader));
+      this.#readers = [...this.#readers, ...up].sort((a, b) => a.cpu - b.cpu);
+    }
+    return this.#readers;
   }
 
   /** The readers that a file of `cpu` reads from: none when that CPU has no ring. */

@@ -1,7 +1,7 @@
-import { assert, defined } from '../assert.ts';
+import { assert } from '../assert.ts';
 import { ErrnoError } from '../errno.ts';
 import type { HostTask } from '../host-task.ts';
-import { PAGE_DATA, pageCommit, pageTimeStamp } from './buffer-page.ts';
+import { PAGE_DATA, PAGE_DATA_SIZE, pageCommit, pageTimeStamp } from './buffer-page.ts';
 import {
   EVENT_HEADER_SIZE,
   headerTimeDelta,
@@ -13,6 +13,7 @@ import {
   timeExtendDelta,
 } from './event-header.ts';
 import { metaEntries, metaLostEvents, metaOverrun, metaReaderId } from './meta-page.ts';
+import { putPageImage } from './page-image.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 /** One CPU's ring as the host sees it. */
@@ -26,6 +27,8 @@ export interface RemotePages {
 export interface RemoteCallbacks {
   swapReaderPage(cpu: number, task: HostTask): void;
   reset(cpu: number, task: HostTask): void;
+  /** Whether a CPU is up; one that never was has nothing to read. */
+  isOnline(cpu: number): boolean;
 }
 
 /** The counters of per_cpu/cpuN/stats, in events, bytes and ns. */
@@ -134,6 +137,28 @@ export class RemoteReader {
     this.#lost = 0;
   }
 
+  /**
+   * Takes the unread rest of one page, as a page image for user space: PAGE_SIZE bytes with the
+   * time that the first event's delta counts from, and how many events were lost before it. False
+   * when there is nothing now.
+   */
+  readPage(image: Uint8Array, task: HostTask): boolean {
+    if (!this.peek(task)) return false;
+    const start = this.#readOffset;
+    const commit = pageCommit(this.#memory, this.#readerPage);
+    const data = this.#readerPage + PAGE_DATA;
+    putPageImage(image, {
+      timeStamp: this.#readStamp,
+      data: this.#memory.bytes.subarray(data + start, data + commit),
+      lost: this.#lost,
+    });
+    while (this.#peeked) {
+      this.consume();
+      while (!this.#peeked && this.#readOffset < commit) this.#decode();
+    }
+    return true;
+  }
+
   /** Drops all events, here and in the ring. */
   reset(task: HostTask): void {
     this.#callbacks.reset(this.cpu, task);
@@ -195,6 +220,8 @@ export class RemoteReader {
       throw error;
     }
     this.#readerPage = this.#pageOfReader();
+    if (pageCommit(this.#memory, this.#readerPage) > PAGE_DATA_SIZE)
+      throw new ErrnoError('EIO', `cpu ${this.cpu}'s ring is no ring any more`);
     this.#readOffset = 0;
     this.#lost += metaLostEvents(this.#memory, this.#meta);
     return !this.#readerPageIsDone && this.#startPage();
@@ -241,7 +268,9 @@ export class RemoteReader {
 
   #pageOfReader(): number {
     const id = metaReaderId(this.#memory, this.#meta);
-    return defined(this.#pages[id], `page ${id}, which the ring names as the reader's,`);
+    const page = this.#pages[id];
+    if (page === undefined) throw new ErrnoError('EIO', `cpu ${this.cpu} has no page ${id}`);
+    return page;
   }
 }
 

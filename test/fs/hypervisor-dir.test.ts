@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Node } from '../../src/fs/nodes.ts';
+import { walkOwnership } from '../../src/hypervisor-sim/ownership-walk.ts';
 import { TestMachine } from '../support/machine.ts';
 
 test('the tree is the kernel series’', () => {
@@ -13,18 +14,25 @@ test('the tree is the kernel series’', () => {
     'hypervisor/events/header_event 440',
     'hypervisor/events/header_page 440',
     'hypervisor/events/hypervisor/ 755',
-    'hypervisor/events/hypervisor/hyp_enter/ 755',
-    'hypervisor/events/hypervisor/hyp_enter/enable 640',
-    'hypervisor/events/hypervisor/hyp_enter/format 440',
-    'hypervisor/events/hypervisor/hyp_enter/id 440',
-    'hypervisor/events/hypervisor/hyp_exit/ 755',
-    'hypervisor/events/hypervisor/hyp_exit/enable 640',
-    'hypervisor/events/hypervisor/hyp_exit/format 440',
-    'hypervisor/events/hypervisor/hyp_exit/id 440',
-    'hypervisor/events/hypervisor/selftest/ 755',
-    'hypervisor/events/hypervisor/selftest/enable 640',
-    'hypervisor/events/hypervisor/selftest/format 440',
-    'hypervisor/events/hypervisor/selftest/id 440',
+    ...[
+      '__hyp_printk',
+      'host_ffa_call',
+      'host_hcall',
+      'host_mem_abort',
+      'host_smc',
+      'hyp_enter',
+      'hyp_exit',
+      'iommu_idmap',
+      'iommu_idmap_complete',
+      'psci_mem_protect',
+      'selftest',
+      'vcpu_illegal_trap',
+    ].flatMap((event) => [
+      `hypervisor/events/hypervisor/${event}/ 755`,
+      `hypervisor/events/hypervisor/${event}/enable 640`,
+      `hypervisor/events/hypervisor/${event}/format 440`,
+      `hypervisor/events/hypervisor/${event}/id 440`,
+    ]),
     'hypervisor/per_cpu/ 750',
     'hypervisor/per_cpu/cpu0/ 750',
     'hypervisor/per_cpu/cpu0/stats 440',
@@ -150,7 +158,7 @@ describe('buffer_size_kb', () => {
     expect(await machine.cat('tracing_on')).toBe('0\n');
     expect(await machine.cat('buffer_size_kb')).toBe(`${kb} (unloaded)\n`);
     expect(machine.pages.freePages).toBe(free);
-    expect(machine.hypervisor.machine.ownership.count()).toMatchObject({ shared: 0, hyp: 0 });
+    expect(walkOwnership(machine.hypervisor)).toMatchObject({ shared: 0, hyp: 0 });
   });
 });
 
@@ -228,11 +236,11 @@ describe('events/hypervisor/EVENT', () => {
 
   test('says its id and its format, and takes neither', async () => {
     const machine = new TestMachine();
-    expect(await machine.cat('events/hypervisor/selftest/id')).toBe('1003\n');
+    expect(await machine.cat('events/hypervisor/selftest/id')).toBe('1011\n');
     expect(await machine.cat('events/hypervisor/selftest/format')).toBe(
       [
         'name: selftest',
-        'ID: 1003',
+        'ID: 1011',
         'format:',
         '\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;',
         '',

@@ -1,5 +1,7 @@
 import { constants } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { PHYS_BASE } from '../../src/hypervisor-sim/memory.ts';
+import { SMC_FUNCTIONS } from '../../src/hypervisor-sim/smccc.ts';
 import { TestMachine } from '../support/machine.ts';
 
 const PIPE = 'trace_pipe';
@@ -166,26 +168,36 @@ describe('lost events', () => {
   });
 });
 
-test('a vcpu’s trace alternates between enter and exit, tracing’s own hypercalls included', async () => {
+test('a CPU’s trace alternates between enter and exit, tracing’s own hypercalls included', async () => {
   const machine = new TestMachine({ cpus: 1 });
   await machine.write('events/enable', '1');
   await machine.startTracing();
   await machine.selftest();
-  machine.hypervisor.smc(0);
-  machine.hypervisor.hostMemAbort(0);
+  machine.hypervisor.smc(0, SMC_FUNCTIONS.SMCCC_VERSION);
+  machine.hypervisor.hostAccess(0, PHYS_BASE, 'write');
+  machine.hypervisor.sysreg(0);
   const lines = (await machine.drain()).map((line) => line.replace(/^.*: /, ''));
   expect(lines).toEqual([
-    'hyp_exit reason=eret_host vcpu=0', // of the hypercall that started it
+    'host_hcall id=28 invalid=0', // The one that started it.
+    'hyp_exit reason=eret_host vcpu=0',
     'hyp_enter reason=hvc vcpu=0',
     'selftest id=1',
+    'host_hcall id=32 invalid=0',
     'hyp_exit reason=eret_host vcpu=0',
     'hyp_enter reason=smc vcpu=0',
     'hyp_exit reason=smc vcpu=0',
     'hyp_enter reason=smc vcpu=0',
+    'host_smc id=2147483648 forwarded=1',
     'hyp_exit reason=eret_host vcpu=0',
     'hyp_enter reason=host_abort vcpu=0',
+    'iommu_idmap from=0x40000000 to=0x40001000 prot=0x7',
+    'iommu_idmap_complete map=1',
+    'host_mem_abort esr=0x92000047 addr=0x40000000',
     'hyp_exit reason=eret_host vcpu=0',
-    'hyp_enter reason=hvc vcpu=0', // the swap that this reading made
+    'hyp_enter reason=sys vcpu=0',
+    'hyp_exit reason=eret_host vcpu=0',
+    'hyp_enter reason=hvc vcpu=0', // The swap that this reading made.
+    'host_hcall id=30 invalid=0',
     'hyp_exit reason=eret_host vcpu=0',
   ]);
 });

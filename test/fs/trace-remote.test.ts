@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { HypercallName } from '../../src/hypervisor-sim/hypercalls.ts';
+import { walkOwnership } from '../../src/hypervisor-sim/ownership-walk.ts';
 import { TestMachine } from '../support/machine.ts';
 
 const state = (machine: TestMachine): Promise<string> => machine.cat('buffer_size_kb');
@@ -82,7 +83,7 @@ describe('the buffer', () => {
       await machine.write('tracing_on', '0');
       expect(machine.pages.freePages).toBe(free);
     }
-    expect(machine.hypervisor.machine.ownership.count()).toMatchObject({ shared: 0, hyp: 0 });
+    expect(walkOwnership(machine.hypervisor)).toMatchObject({ shared: 0, hyp: 0 });
   });
 });
 
@@ -138,10 +139,12 @@ describe('a start', () => {
     expect(await machine.cat('tracing_on')).toBe('0\n');
     expect(await state(machine)).toBe(UNLOADED);
     expect(machine.pages.freePages).toBe(free);
-    expect(machine.hypervisor.machine.ownership.count()).toEqual({
+    expect(walkOwnership(machine.hypervisor)).toEqual({
       host: 1_024,
       shared: 0,
       hyp: 0,
+      guest: 0,
+      pending: 0,
       pinned: 0,
     });
     await machine.startTracing();

@@ -1,13 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { hypEvent } from '../../src/hypervisor-sim/hyp-event.ts';
-import { HYP_EVENTS, hypEnter, hypEventId } from '../../src/hypervisor-sim/hyp-events.ts';
+import { type FieldValue, type HypEvent, hypEvent } from '../../src/hypervisor-sim/hyp-event.ts';
+import {
+  HYP_EVENTS,
+  hypEnter,
+  hypEventId,
+  hypPrintk,
+} from '../../src/hypervisor-sim/hyp-events.ts';
 import { SharedMemory } from '../../src/ringbuffer/shared-memory.ts';
 import { TraceSeq } from '../../src/trace-seq.ts';
 
 const memory = (): SharedMemory => new SharedMemory(new SharedArrayBuffer(64));
 
-function printed(event: ReturnType<typeof hypEvent>, ...values: number[]): string {
+function printed(event: HypEvent, ...values: FieldValue[]): string {
   const entry = memory();
   event.write(entry, 0, 1, ...values);
   const text = new TraceSeq(200);
@@ -76,6 +81,19 @@ describe('an event’s declaration', () => {
     expect(() => hypEvent('bad', { a: 'u8' }, '%u', 'b')).toThrow('field b');
   });
 
+  test('prints by number: as many arguments as the format has, or that there is none', () => {
+    expect(printed(hypPrintk, 0, 0x1000, 2)).toBe('vm 0x1000 created with 2 vcpus');
+    expect(printed(hypPrintk, 2, 5, 6, 7, 8)).toBe('cpu 5 is up');
+    expect(printed(hypPrintk, 255)).toBe('Unknown Format');
+    expect(hypPrintk.printFmt).toBe('"Unknown"');
+  });
+
+  test('takes a u64 of any size, as a bigint', () => {
+    const max = 2n ** 64n - 1n;
+    expect(printed(everything, 0, 0, 0, 0, max, -1n)).toContain(`e=${max} f=0x${'f'.repeat(16)} `);
+    expect(() => everything.write(memory(), 0, 1, 5n)).toThrow('a holds a bigint');
+  });
+
   test('prints a reason that has no name as its number', () => {
     expect(printed(hypEnter, 1, 0)).toBe('reason=hvc vcpu=0');
     expect(printed(hypEnter, 200, -1)).toBe('reason=0xc8 vcpu=-1');
@@ -84,8 +102,17 @@ describe('an event’s declaration', () => {
 
 test('ids count from 1001 in the order of the names', () => {
   expect(HYP_EVENTS.map(({ name }, index) => [name, hypEventId(index)])).toEqual([
-    ['hyp_enter', 1001],
-    ['hyp_exit', 1002],
-    ['selftest', 1003],
+    ['__hyp_printk', 1001],
+    ['host_ffa_call', 1002],
+    ['host_hcall', 1003],
+    ['host_mem_abort', 1004],
+    ['host_smc', 1005],
+    ['hyp_enter', 1006],
+    ['hyp_exit', 1007],
+    ['iommu_idmap', 1008],
+    ['iommu_idmap_complete', 1009],
+    ['psci_mem_protect', 1010],
+    ['selftest', 1011],
+    ['vcpu_illegal_trap', 1012],
   ]);
 });

@@ -37,7 +37,7 @@ const ROWS: [command: string, says: string][] = [
   ['timeout 0.2 cat trace_pipe; echo $?', '124\n'],
   [
     'grep -r . events/hypervisor/selftest/id events/enable',
-    'events/hypervisor/selftest/id:1003\nevents/enable:0\n',
+    'events/hypervisor/selftest/id:1011\nevents/enable:0\n',
   ],
   [
     'find . -name trace_pipe | sort',

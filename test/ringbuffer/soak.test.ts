@@ -23,6 +23,7 @@ test.each([3, 8])(
       {
         swapReaderPage: () => ring.swapReaderPage(),
         reset: () => ring.reset(),
+        isOnline: () => true,
       },
     );
 

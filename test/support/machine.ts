@@ -6,11 +6,12 @@ import { tracefsRoot } from '../../src/fs/hypervisor-dir.ts';
 import type { Io } from '../../src/fs/nodes.ts';
 import { TraceRemote } from '../../src/fs/trace-remote.ts';
 import { Tracefs } from '../../src/fs/tracefs.ts';
+import { PageAllocator } from '../../src/host-sim/page-allocator.ts';
 import type { HostTask } from '../../src/host-task.ts';
 import type { HypercallName } from '../../src/hypervisor-sim/hypercalls.ts';
 import { Hypervisor } from '../../src/hypervisor-sim/hypervisor.ts';
 import { allocateMachine } from '../../src/hypervisor-sim/machine-memory.ts';
-import { PageAllocator } from '../../src/hypervisor-sim/page-allocator.ts';
+import { realTime } from '../../src/hypervisor-sim/machine-time.ts';
 import { KIB, MIB, NS_PER_MS } from '../../src/units.ts';
 
 const START_NS = 1_234_567_890_000;
@@ -37,13 +38,13 @@ export class TestMachine {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
     onTestFinished(() => void vi.useRealTimers());
     const cycles = (): number => this.#ns - START_NS + 1_000;
-    this.hypervisor = new Hypervisor(allocateMachine(cpus, memory), cycles);
+    this.hypervisor = new Hypervisor(allocateMachine(cpus, memory), realTime(cycles));
     this.pages = new PageAllocator(memory / (4 * KIB));
     const call = this.hypervisor.call.bind(this.hypervisor);
     vi.spyOn(this.hypervisor, 'call').mockImplementation((cpu, name, ...args) => {
       this.hypercalls.push(name);
       this.#failIfTold(name);
-      call(cpu, name, ...args);
+      return call(cpu, name, ...args);
     });
     const remote = new TraceRemote(
       new HypTrace({
@@ -51,6 +52,7 @@ export class TestMachine {
         pages: this.pages,
         now: () => this.#ns,
         snapshot: () => ({ cycles: BigInt(cycles()), bootNs: BigInt(this.#ns) }),
+        clockSkewNs: 1_000,
         warn: (message) => this.warnings.push(message),
       }),
     );

@@ -42,6 +42,7 @@ export class TestRing {
       {
         swapReaderPage: () => this.ring.swapReaderPage(),
         reset: () => this.ring.reset(),
+        isOnline: () => true,
       },
     );
   }

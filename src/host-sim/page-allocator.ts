@@ -5,14 +5,17 @@ import { MIB, PAGE_SIZE, pagesFor } from '../units.ts';
 /** What the kernel's page allocator has at the most in one piece. */
 const MAX_CONTIGUOUS = 4 * MIB;
 
-/** Hands out the host's RAM, by the page. Lives in the host's thread only. */
+/** Hands out the host's RAM, or a part of it, by the page. Lives in one thread only. */
 export class PageAllocator {
   readonly #used: Uint8Array;
+  readonly #base: number;
   #free: number;
   #hint = 0;
 
-  constructor(nrPages: number) {
+  /** Of `nrPages` from the offset `base` on. */
+  constructor(nrPages: number, base = 0) {
     this.#used = new Uint8Array(nrPages);
+    this.#base = base;
     this.#free = nrPages;
   }
 
@@ -34,11 +37,11 @@ export class PageAllocator {
     this.#used.fill(1, first, first + nrPages);
     this.#free -= nrPages;
     this.#hint = first + nrPages;
-    return first * PAGE_SIZE;
+    return this.#base + first * PAGE_SIZE;
   }
 
   free(offset: number, bytes: number): void {
-    const first = offset / PAGE_SIZE;
+    const first = (offset - this.#base) / PAGE_SIZE;
     const nrPages = pagesFor(bytes);
     const pages = this.#used.subarray(first, first + nrPages);
     assert(!pages.includes(0), 'a page is freed once');

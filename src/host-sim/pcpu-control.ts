@@ -32,7 +32,7 @@ export class PcpuControl {
   /** Zero is silence, and infinity as fast as it goes. */
   set rate(eventsPerSecond: number) {
     this.#memory.view.setFloat64(RATE, eventsPerSecond, true);
-    this.#changed();
+    this.changed();
   }
 
   get stopped(): boolean {
@@ -41,7 +41,7 @@ export class PcpuControl {
 
   stop(): void {
     this.#memory.store(STOPPED, 1);
-    this.#changed();
+    this.changed();
   }
 
   /** Sleeps for `ms`, or until there is a change after `seen`. */
@@ -49,7 +49,8 @@ export class PcpuControl {
     this.#memory.wait(CHANGES, seen, ms);
   }
 
-  #changed(): void {
+  /** Wakes the threads for something else that is new. */
+  changed(): void {
     this.#memory.add(CHANGES, 1);
     this.#memory.wake(CHANGES);
   }

@@ -2,8 +2,9 @@
 export class Prng {
   #state: number;
 
-  constructor(seed: number) {
-    this.#state = seed | 0;
+  /** Each `stream` of a seed, such as a CPU's, has numbers of its own. */
+  constructor(seed: number, stream = 0) {
+    this.#state = (Math.imul(seed | 0, 0x9e37_79b1) + Math.imul(stream, 0x85eb_ca6b)) | 0;
   }
 
   /** A whole number in [0, limit). */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { PageAllocator } from '../../src/hypervisor-sim/page-allocator.ts';
+import { PageAllocator } from '../../src/host-sim/page-allocator.ts';
 import { MIB, PAGE_SIZE } from '../../src/units.ts';
 
 const PAGES = 64;

@@ -1,0 +1,160 @@
+import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { ErrnoError } from '../errno.ts';
+import { TraceOutput } from '../fs/trace-output.ts';
+import type { Scenario } from '../host-sim/scenario.ts';
+import { VirtualHost } from '../host-sim/virtual-host.ts';
+import { KERNEL_THREAD } from '../host-task.ts';
+import type { HypEvent } from '../hypervisor-sim/hyp-event.ts';
+import { HYP_EVENTS, hypEventId } from '../hypervisor-sim/hyp-events.ts';
+import { walkOwnership } from '../hypervisor-sim/ownership-walk.ts';
+import { oldest, RemoteBuffer } from '../ringbuffer/remote-buffer.ts';
+import { TraceSeq } from '../trace-seq.ts';
+import { KIB, PAGE_SIZE } from '../units.ts';
+import { EXIT, ExitError } from './exit-code.ts';
+import { HypTrace } from './hyp-trace.ts';
+import { type MachineOptions, switchOnVirtual, type VirtualMachine } from './machine.ts';
+
+export interface RunOptions extends MachineOptions {
+  readonly scenario: Scenario;
+  readonly seed: number;
+  readonly rate: number | undefined;
+  /** How long, in ns of virtual time. */
+  readonly forNs: number;
+  /** What is traced; all there is, without. */
+  readonly events: readonly HypEvent[] | undefined;
+}
+
+/** Where a run's trace goes. */
+export interface TraceSink {
+  /** Takes what is there and older than `settledNs`; all of it, at infinity. */
+  drain(buffer: RemoteBuffer, settledNs: number): void;
+  close(): void;
+}
+
+/** For each CPU, in KiB: what happens between two looks fits in. */
+const BUFFER_KIB = 256;
+const STEPS_BETWEEN_LOOKS = 64;
+
+/**
+ * Runs a scenario in virtual time and hands its trace to `sink`, with no mount and no threads.
+ * Whoever reads here is not of that world: nothing of it shows in the trace.
+ *
+ * @throws ExitError when the machine is too small for the scenario.
+ */
+export async function run(options: RunOptions, sink: TraceSink): Promise<void> {
+  const machine = switchOnVirtual(options, options.scenario);
+  const host = new VirtualHost(machine.hypervisor, machine.time, machine.pages);
+  const { trace } = machine.hypervisor;
+  try {
+    await host.run(options.scenario, options.seed);
+    host.rate = options.rate ?? options.scenario.rate;
+    const { buffer, unload } = load(machine);
+    for (const event of options.events ?? HYP_EVENTS)
+      trace.enableEvent(0, hypEventId(HYP_EVENTS.indexOf(event)), true);
+    trace.enable(true);
+    let steps = 0;
+    host.advance(options.forNs, () => {
+      if (++steps % STEPS_BETWEEN_LOOKS === 0) sink.drain(buffer, host.settledNs);
+    });
+    trace.enable(false);
+    sink.drain(buffer, Number.POSITIVE_INFINITY);
+    sink.close();
+    unload();
+  } catch (error) {
+    if (!(error instanceof ErrnoError)) throw error;
+    throw new ExitError(EXIT.UNAVAILABLE, `the machine has too little --memory (${error.message})`);
+  }
+  await host.windDown();
+  walkOwnership(machine.hypervisor);
+}
+
+/** Loads a buffer by the host's hypercalls, to be read without any. */
+function load(machine: VirtualMachine): { buffer: RemoteBuffer; unload: () => void } {
+  const { trace } = machine.hypervisor;
+  const hypTrace = new HypTrace(machine);
+  const { memory, rings } = hypTrace.loadTraceBuffer(BigInt(BUFFER_KIB * KIB), KERNEL_THREAD);
+  hypTrace.startClock(KERNEL_THREAD);
+  const buffer = new RemoteBuffer(memory, rings, {
+    swapReaderPage: (cpu) => trace.swapReaderPage(cpu),
+    reset: (cpu) => trace.reset(cpu),
+    isOnline: () => true,
+  });
+  return { buffer, unload: () => hypTrace.unloadTraceBuffer(KERNEL_THREAD) };
+}
+
+/** The trace as trace_pipe shows it, all CPUs in the order of time, to `fd`. */
+export class TextSink implements TraceSink {
+  readonly #fd: number;
+  readonly #output: TraceOutput;
+  readonly #seq = new TraceSeq(64 * KIB);
+
+  constructor(fd: number) {
+    this.#fd = fd;
+    this.#output = new TraceOutput(
+      HYP_EVENTS.map((event, index) => ({ ...event, id: hypEventId(index) })),
+    );
+  }
+
+  drain(buffer: RemoteBuffer, settledNs: number): void {
+    buffer.poll();
+    const { readers, memory } = buffer;
+    for (let next = oldest(readers, KERNEL_THREAD); next; next = oldest(readers, KERNEL_THREAD)) {
+      if (next.ts >= settledNs) break;
+      if (this.#output.print(next, memory, this.#seq)) next.consume();
+      else this.#flush(); // And once more.
+    }
+  }
+
+  close(): void {
+    this.#flush();
+  }
+
+  #flush(): void {
+    writeAll(this.#fd, this.#seq.bytes.subarray(0, this.#seq.length));
+    this.#seq.truncate(0);
+  }
+}
+
+/** More than fit on a page: as long as so many wait, a page is taken whole. */
+const EVENTS_OF_A_PAGE = 512;
+
+/** The pages of each CPU's ring, one after the other as trace_pipe_raw gives them: DIR/cpuN. */
+export class RawSink implements TraceSink {
+  readonly #fds: readonly number[];
+  readonly #page = new Uint8Array(PAGE_SIZE);
+
+  constructor(dir: string, nrCpus: number) {
+    mkdirSync(dir, { recursive: true });
+    this.#fds = Array.from({ length: nrCpus }, (_, cpu) => openSync(join(dir, `cpu${cpu}`), 'w'));
+  }
+
+  drain(buffer: RemoteBuffer, settledNs: number): void {
+    const keep = settledNs === Number.POSITIVE_INFINITY ? 0 : EVENTS_OF_A_PAGE;
+    buffer.poll();
+    for (const reader of buffer.readers) {
+      const fd = this.#fds[reader.cpu];
+      while (fd !== undefined && reader.unread > keep && reader.readPage(this.#page, KERNEL_THREAD))
+        writeAll(fd, this.#page);
+    }
+  }
+
+  close(): void {
+    for (const fd of this.#fds) closeSync(fd);
+  }
+}
+
+/** Nobody reads any more what is written: as with SIGPIPE, that is the end of it. */
+export class BrokenPipe extends Error {}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(fd, bytes, done);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EPIPE') throw new BrokenPipe();
+      if (code !== 'EAGAIN') throw error;
+    }
+  }
+}

@@ -1,0 +1,142 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import type { Hypervisor } from '../hypervisor-sim/hypervisor.ts';
+import type { MachineBuffers } from '../hypervisor-sim/machine-memory.ts';
+import { BOOT_CPU, cpuUp } from './cpu-hotplug.ts';
+import type { PageAllocator } from './page-allocator.ts';
+import { allocateControl, PcpuControl } from './pcpu-control.ts';
+import type { Scenario } from './scenario.ts';
+import { allocatePools, freePools, type Pool, type Workload } from './workload.ts';
+
+export interface PcpuThreadsOptions {
+  readonly hypervisor: Hypervisor;
+  readonly buffers: MachineBuffers;
+  /** The host's pages. */
+  readonly pages: PageAllocator;
+  readonly counterHz: number;
+  /** When the machine's counter was 0, in ns of CLOCK_MONOTONIC. */
+  readonly switchedOnNs: number;
+  /** Called when a thread dies of a bug. */
+  readonly onError: (error: unknown) => void;
+}
+
+export interface PcpuWorkerData
+  extends Pick<PcpuThreadsOptions, 'buffers' | 'counterHz' | 'switchedOnNs'> {
+  readonly cpu: number;
+  readonly control: SharedArrayBuffer;
+}
+
+/** What a thread is told: what to run, or to wind down and say so. */
+export type PcpuOrder =
+  | {
+      readonly order: 'run';
+      readonly scenario: Scenario;
+      readonly seed: number;
+      readonly pool: Pool;
+    }
+  | { readonly order: 'wind down' };
+
+/** How often a CPU that a dying scenario has switched off is brought up to give back its pages. */
+const REVIVE_MS = 5;
+
+/** A thread for each pCPU: the workload in real time. */
+export class PcpuThreads implements Workload {
+  readonly #options: PcpuThreadsOptions;
+  readonly #workers: readonly Worker[];
+  readonly #control: PcpuControl;
+  #pools: Pool[] = [];
+
+  private constructor(
+    options: PcpuThreadsOptions,
+    control: PcpuControl,
+    workers: readonly Worker[],
+  ) {
+    this.#options = options;
+    this.#control = control;
+    this.#workers = workers;
+  }
+
+  /** Starts the threads, idle; resolves when all of them run. */
+  static async start(options: PcpuThreadsOptions): Promise<PcpuThreads> {
+    const { buffers, counterHz, switchedOnNs } = options;
+    const control = allocateControl();
+    const workers = Array.from({ length: buffers.nrCpus }, (_, cpu) =>
+      spawn({ buffers, counterHz, switchedOnNs, cpu, control }),
+    );
+    const threads = new PcpuThreads(options, new PcpuControl(control), workers);
+    try {
+      await Promise.all(workers.map((worker) => once(worker, 'message')));
+    } catch (error) {
+      await threads.stop();
+      throw error;
+    }
+    for (const worker of workers) worker.on('error', options.onError);
+    return threads;
+  }
+
+  get rate(): number {
+    return this.#control.rate;
+  }
+
+  set rate(eventsPerSecond: number) {
+    this.#control.rate = eventsPerSecond;
+  }
+
+  async run(scenario: Scenario, seed: number): Promise<void> {
+    await this.windDown();
+    this.#pools = allocatePools(this.#options.pages, scenario, this.#workers.length);
+    for (const [cpu, pool] of this.#pools.entries())
+      this.#tell(cpu, { order: 'run', scenario, seed, pool });
+    this.#control.changed();
+  }
+
+  async windDown(): Promise<void> {
+    if (this.#pools.length === 0) return;
+    const done = Promise.all(this.#workers.map((worker) => once(worker, 'message')));
+    for (const cpu of this.#workers.keys()) this.#tell(cpu, { order: 'wind down' });
+    this.#control.changed();
+    const revive = setInterval(() => this.#bringAllUp(), REVIVE_MS);
+    try {
+      await done;
+    } finally {
+      clearInterval(revive);
+    }
+    this.#bringAllUp();
+    freePools(this.#options.pages, this.#pools);
+    this.#pools = [];
+  }
+
+  /** Ends the threads, whatever they are at. */
+  async stop(): Promise<void> {
+    this.#control.stop();
+    await Promise.all(this.#workers.map((worker) => exited(worker)));
+  }
+
+  #tell(cpu: number, order: PcpuOrder): void {
+    this.#workers[cpu]?.postMessage(order);
+  }
+
+  #bringAllUp(): void {
+    const { hypervisor } = this.#options;
+    for (let cpu = 0; cpu < hypervisor.nrCpus; cpu++)
+      if (!hypervisor.isOnline(cpu)) cpuUp(hypervisor, hypervisor.pcpuOf(BOOT_CPU), cpu);
+  }
+}
+
+/**
+ * A worker runs what its parent runs: the build's output, or, in a test, the TypeScript itself,
+ * which takes a loader of its own.
+ */
+function spawn(workerData: PcpuWorkerData): Worker {
+  if (!import.meta.url.endsWith('.ts'))
+    return new Worker(new URL('./pcpu-worker.js', import.meta.url), { workerData });
+  const loader = new URL('../../scripts/tsx-register.mjs', import.meta.url);
+  return new Worker(new URL('./pcpu-worker.ts', import.meta.url), {
+    workerData,
+    execArgv: ['--import', loader.href],
+  });
+}
+
+async function exited(worker: Worker): Promise<void> {
+  if (worker.threadId !== -1) await once(worker, 'exit');
+}

@@ -1,0 +1,59 @@
+import { PAGE_SIZE } from '../units.ts';
+import { COMMIT, PAGE_DATA, PAGE_DATA_SIZE, TIME_STAMP } from './buffer-page.ts';
+
+/**
+ * A page as user space gets it from trace_pipe_raw: a buffer page of its own, whose commit says
+ * in its upper bits whether events were lost before it.
+ *
+ *      63                 32    31       30    29                  0
+ *      +--------------------+--------+--------+---------------------+
+ *      | sign of bit 31     | missed | stored | bytes of data       |
+ *      +--------------------+--------+--------+---------------------+
+ *
+ * `stored`: their number is there too, as a u64 right after the data, where it fits.
+ */
+const RB_MISSED_EVENTS = 0x8000_0000n;
+const RB_MISSED_STORED = 0x4000_0000n;
+const LENGTH_MASK = 0x3fff_ffffn;
+const STORED_SIZE = 8;
+
+export interface PageImage {
+  /** What the first event's time delta counts from, in ns. */
+  readonly timeStamp: number;
+  /** Whole events. */
+  readonly data: Uint8Array;
+  /** Events lost before the first one; undefined when some were and nobody says how many. */
+  readonly lost: number | undefined;
+}
+
+/** Writes an image of PAGE_SIZE bytes. */
+export function putPageImage(to: Uint8Array, { timeStamp, data, lost }: PageImage): void {
+  const view = new DataView(to.buffer, to.byteOffset, PAGE_SIZE);
+  to.fill(0);
+  to.set(data, PAGE_DATA);
+  view.setBigUint64(TIME_STAMP, BigInt(timeStamp), true);
+  let commit = BigInt(data.length);
+  if (lost !== 0) commit |= RB_MISSED_EVENTS;
+  if (lost && data.length + STORED_SIZE <= PAGE_DATA_SIZE) {
+    commit |= RB_MISSED_STORED;
+    view.setBigUint64(PAGE_DATA + data.length, BigInt(lost), true);
+  }
+  // The kernel's flags are of type int: the sign goes on in the upper half.
+  view.setBigInt64(COMMIT, BigInt.asIntN(32, commit), true);
+}
+
+/** Reads an image. @throws RangeError when it cannot be one. */
+export function getPageImage(from: Uint8Array): PageImage {
+  const view = new DataView(from.buffer, from.byteOffset, PAGE_SIZE);
+  const commit = view.getBigUint64(COMMIT, true);
+  const length = Number(commit & LENGTH_MASK);
+  if (length > PAGE_DATA_SIZE) throw new RangeError(`${length} bytes of data on a page`);
+  const missed = (commit & RB_MISSED_EVENTS) !== 0n;
+  const stored = (commit & RB_MISSED_STORED) !== 0n;
+  const lost = stored ? Number(view.getBigUint64(PAGE_DATA + length, true)) : undefined;
+  return {
+    timeStamp: Number(view.getBigUint64(TIME_STAMP, true)),
+    data: from.subarray(PAGE_DATA, PAGE_DATA + length),
+    lost: missed ? lost : 0,
+  };
+}
