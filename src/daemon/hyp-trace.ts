@@ -76,6 +76,10 @@ export class HypTrace implements TraceRemoteCallbacks {
     return this.#host.hypervisor.isOnline(cpu);
   }
 
+  timesUp(cpu: number): number {
+    return this.#host.hypervisor.cpu(cpu).pcpu.entries;
+  }
+
   startClock(task: HostTask): StartingClock {
     const host = this.#host;
     return startHypTraceClock({

@@ -18,7 +18,7 @@ import {
   parseSeed,
   parseTime,
 } from './options.ts';
-import { BrokenPipe, RawSink, run, TextSink } from './run.ts';
+import { BrokenPipe, RawSink, run, TextSink, writeAll } from './run.ts';
 import { DEFAULT_SCENARIO, loadScenario } from './scenarios.ts';
 import { serve } from './serve.ts';
 
@@ -110,7 +110,9 @@ async function mountCommand(mountpoint: string, flags: MountFlags): Promise<numb
 async function runCommand(flags: RunFlags): Promise<number> {
   const options = { ...machineOptions(flags, RUN_CPUS), forNs: flags.for, events: flags.events };
   const sink =
-    flags.raw === undefined ? new TextSink(STDOUT) : new RawSink(flags.raw, options.cpus);
+    flags.raw === undefined
+      ? new TextSink((text) => writeAll(STDOUT, text))
+      : new RawSink(flags.raw, options.cpus);
   try {
     await run(options, sink);
   } catch (error) {

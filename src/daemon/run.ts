@@ -7,7 +7,7 @@ import { VirtualHost } from '../host-sim/virtual-host.ts';
 import { KERNEL_THREAD } from '../host-task.ts';
 import type { HypEvent } from '../hypervisor-sim/hyp-event.ts';
 import { HYP_EVENTS, hypEventId } from '../hypervisor-sim/hyp-events.ts';
-import { walkOwnership } from '../hypervisor-sim/ownership-walk.ts';
+import { type OwnershipCount, walkOwnership } from '../hypervisor-sim/ownership-walk.ts';
 import { oldest, RemoteBuffer } from '../ringbuffer/remote-buffer.ts';
 import { TraceSeq } from '../trace-seq.ts';
 import { KIB, PAGE_SIZE } from '../units.ts';
@@ -38,11 +38,12 @@ const STEPS_BETWEEN_LOOKS = 64;
 
 /**
  * Runs a scenario in virtual time and hands its trace to `sink`, with no mount and no threads.
- * Whoever reads here is not of that world: nothing of it shows in the trace.
+ * Whoever reads here is not of that world: nothing of it shows in the trace. At last all tasks are
+ * brought to their ends; resolves to whose the pages are then.
  *
  * @throws ExitError when the machine is too small for the scenario.
  */
-export async function run(options: RunOptions, sink: TraceSink): Promise<void> {
+export async function run(options: RunOptions, sink: TraceSink): Promise<OwnershipCount> {
   const machine = switchOnVirtual(options, options.scenario);
   const host = new VirtualHost(machine.hypervisor, machine.time, machine.pages);
   const { trace } = machine.hypervisor;
@@ -66,7 +67,7 @@ export async function run(options: RunOptions, sink: TraceSink): Promise<void> {
     throw new ExitError(EXIT.UNAVAILABLE, `the machine has too little --memory (${error.message})`);
   }
   await host.windDown();
-  walkOwnership(machine.hypervisor);
+  return walkOwnership(machine.hypervisor);
 }
 
 /** Loads a buffer by the host's hypercalls, to be read without any. */
@@ -79,18 +80,19 @@ function load(machine: VirtualMachine): { buffer: RemoteBuffer; unload: () => vo
     swapReaderPage: (cpu) => trace.swapReaderPage(cpu),
     reset: (cpu) => trace.reset(cpu),
     isOnline: () => true,
+    timesUp: () => 0,
   });
   return { buffer, unload: () => hypTrace.unloadTraceBuffer(KERNEL_THREAD) };
 }
 
-/** The trace as trace_pipe shows it, all CPUs in the order of time, to `fd`. */
+/** The trace as trace_pipe shows it, all CPUs in the order of time, to `write`. */
 export class TextSink implements TraceSink {
-  readonly #fd: number;
+  readonly #write: (text: Uint8Array) => void;
   readonly #output: TraceOutput;
   readonly #seq = new TraceSeq(64 * KIB);
 
-  constructor(fd: number) {
-    this.#fd = fd;
+  constructor(write: (text: Uint8Array) => void) {
+    this.#write = write;
     this.#output = new TraceOutput(
       HYP_EVENTS.map((event, index) => ({ ...event, id: hypEventId(index) })),
     );
@@ -111,7 +113,7 @@ export class TextSink implements TraceSink {
   }
 
   #flush(): void {
-    writeAll(this.#fd, this.#seq.bytes.subarray(0, this.#seq.length));
+    this.#write(this.#seq.bytes.subarray(0, this.#seq.length));
     this.#seq.truncate(0);
   }
 }
@@ -147,7 +149,7 @@ export class RawSink implements TraceSink {
 /** Nobody reads any more what is written: as with SIGPIPE, that is the end of it. */
 export class BrokenPipe extends Error {}
 
-function writeAll(fd: number, bytes: Uint8Array): void {
+export function writeAll(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; ) {
     try {
       done += writeSync(fd, bytes, done);

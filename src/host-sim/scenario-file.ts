@@ -1,6 +1,7 @@
 import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
+import { defined } from '../assert.ts';
 import type { Scenario, Step } from './scenario.ts';
-import { scenarioSchema } from './scenario-schema.ts';
+import { problemOf, scenarioSchema } from './scenario-schema.ts';
 
 /** What is wrong with a scenario file, in one line that begins with the file and the line in it. */
 export class ScenarioError extends Error {
@@ -21,7 +22,8 @@ export function parseScenario(name: string, text: string, file: string): Scenari
 
   const result = scenarioSchema.safeParse(document.toJS());
   if (!result.success) {
-    const { path, message } = result.error.issues[0] ?? { path: [], message: 'not a scenario' };
+    const [first] = result.error.issues.map(problemOf);
+    const { path, message } = defined(first, 'what is wrong');
     throw new ScenarioError(at(file, document, lines, path, message));
   }
   const { cpus, ...scenario } = result.data;

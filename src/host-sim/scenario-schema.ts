@@ -37,6 +37,17 @@ const count = (max: number) =>
     .min(1, `expected a whole number from 1 to ${max}`)
     .max(max, `expected a whole number from 1 to ${max}`);
 
+/** An object of these keys; of others it says which there are. */
+const object = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  z.strictObject(shape, `expected only ${Object.keys(shape).join(', ')}`);
+
+/** What is wrong, and where: an unknown key itself, and not the object that it is in. */
+export function problemOf(issue: z.core.$ZodIssue): { path: PropertyKey[]; message: string } {
+  const { path, message } = issue;
+  const [key] = issue.code === 'unrecognized_keys' ? issue.keys : [];
+  return { path: key === undefined ? path : [...path, key], message };
+}
+
 /** A name of a table, or for what has none a number. */
 const named = (table: Readonly<Record<string, number>>, what: string) =>
   z
@@ -86,7 +97,7 @@ function step<T>(words: Readonly<Record<string, T>>, kinds: () => Kinds<T>) {
     }
     const result = schema.safeParse((value as Record<string, unknown>)[kind as string]);
     if (result.success) return result.data;
-    for (const { path, message } of result.error.issues)
+    for (const { path, message } of result.error.issues.map(problemOf))
       context.issues.push({
         code: 'custom',
         message,
@@ -128,22 +139,20 @@ function guestStep(depth: number): z.ZodType<GuestStep> {
     hvc: named(GUEST_FUNCTIONS, 'a call').transform((id): GuestStep => ({ do: 'hvc', id })),
     ...(depth < MAX_LOOP_DEPTH
       ? {
-          repeat: z
-            .strictObject({ times: count(1_000_000), steps: guestSteps(depth + 1) })
-            .transform((loop): GuestStep => ({ do: 'repeat', ...loop })),
+          repeat: object({ times: count(1_000_000), steps: guestSteps(depth + 1) }).transform(
+            (loop): GuestStep => ({ do: 'repeat', ...loop }),
+          ),
         }
       : {}),
   }));
 }
 
-const guest = z
-  .strictObject({
-    protected: z.boolean('expected true or false').default(true),
-    vcpus: count(MAX_VCPUS).default(1),
-    boot: guestSteps(0),
-    secondary: guestSteps(0).default([]),
-  })
-  .transform(({ protected: isProtected, ...plan }) => assemble({ isProtected, ...plan }));
+const guest = object({
+  protected: z.boolean('expected true or false').default(true),
+  vcpus: count(MAX_VCPUS).default(1),
+  boot: guestSteps(0),
+  secondary: guestSteps(0).default([]),
+}).transform(({ protected: isProtected, ...plan }) => assemble({ isProtected, ...plan }));
 
 const cpuNumber = z
   .int('expected the number of a CPU')
@@ -170,13 +179,11 @@ const hostSteps: z.ZodType<Step[]> = z.array(
 const hostStep: z.ZodType<Step> = step<Step>({ sysreg: { do: 'sysreg' } }, () => ({
   share_hyp: count(64).transform((pages): Step => ({ do: 'share_hyp', pages })),
   ffa_share: count(64).transform((pages): Step => ({ do: 'ffa_share', pages })),
-  hvc: z
-    .strictObject({ call: hypercall, args })
-    .transform((call): Step => ({ do: 'hvc', ...call })),
+  hvc: object({ call: hypercall, args }).transform((call): Step => ({ do: 'hvc', ...call })),
   smc: z
     .union([
       named(SMC_FUNCTIONS, 'a function').transform((id) => ({ function: id, args: [] })),
-      z.strictObject({ function: named(SMC_FUNCTIONS, 'a function'), args }),
+      object({ function: named(SMC_FUNCTIONS, 'a function'), args }),
     ])
     .transform((call): Step => ({ do: 'smc', id: call.function, args: call.args })),
   touch: z
@@ -188,35 +195,31 @@ const hostStep: z.ZodType<Step> = step<Step>({ sysreg: { do: 'sysreg' } }, () =>
       guest: name,
     }),
   ),
-  suspend: z
-    .strictObject({
-      depth: z.enum(['standby', 'power_down'], 'expected standby or power_down'),
-      for: duration,
-    })
-    .transform(({ depth, for: ns }): Step => ({ do: 'suspend', depth, ns })),
+  suspend: object({
+    depth: z.enum(['standby', 'power_down'], 'expected standby or power_down'),
+    for: duration,
+  }).transform(({ depth, for: ns }): Step => ({ do: 'suspend', depth, ns })),
   cpu_on: otherCpu.transform((cpu): Step => ({ do: 'cpu_on', cpu })),
   cpu_off: otherCpu.transform((cpu): Step => ({ do: 'cpu_off', cpu })),
   sleep: duration.transform((ns): Step => ({ do: 'sleep', ns })),
-  repeat: z
-    .strictObject({ times: count(1_000_000), steps: hostSteps })
-    .transform((loop): Step => ({ do: 'repeat', ...loop })),
+  repeat: object({ times: count(1_000_000), steps: hostSteps }).transform(
+    (loop): Step => ({ do: 'repeat', ...loop }),
+  ),
   any: z
-    .array(z.strictObject({ weight: count(1_000), step: z.lazy(() => hostStep) }))
+    .array(object({ weight: count(1_000), step: z.lazy(() => hostStep) }))
     .min(1, 'expected at least one choice')
     .transform((choices): Step => ({ do: 'any', choices })),
 }));
 
-const task = z
-  .strictObject({
-    cpus: z
-      .union([z.literal('all'), z.array(cpuNumber)], 'expected all, or a list of CPUs')
-      .default('all'),
-    times: count(1_000_000).optional(),
-    steps: hostSteps.refine((steps) => steps.length > 0, 'expected at least one step'),
-  })
-  .transform(({ times = Number.POSITIVE_INFINITY, ...plan }) => ({ ...plan, times }));
+const task = object({
+  cpus: z
+    .union([z.literal('all'), z.array(cpuNumber)], 'expected all, or a list of CPUs')
+    .default('all'),
+  times: count(1_000_000).optional(),
+  steps: hostSteps.refine((steps) => steps.length > 0, 'expected at least one step'),
+}).transform(({ times = Number.POSITIVE_INFINITY, ...plan }) => ({ ...plan, times }));
 
-export const scenarioSchema = z.strictObject({
+export const scenarioSchema = object({
   description: z.string('expected a sentence'),
   cpus: count(64).optional(),
   rate: z

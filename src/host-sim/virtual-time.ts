@@ -1,4 +1,4 @@
-import type { MachineTime } from '../hypervisor-sim/machine-time.ts';
+import type { MachineTime, SerialWork } from '../hypervisor-sim/machine-time.ts';
 import type { Counter } from '../hypervisor-sim/trace-clock.ts';
 import { NS_PER_S } from '../units.ts';
 
@@ -11,6 +11,8 @@ import { NS_PER_S } from '../units.ts';
 export class VirtualTime implements MachineTime {
   readonly counter: Counter;
   readonly #cpuNs: Float64Array;
+  /** Until when the last CPU was at what one at a time can do. */
+  readonly #unlockedNs = new Map<SerialWork, number>();
   #now = 0;
   /** Whose turn it is, and who this thread is within a trap; -1 for nobody. */
   #turn = -1;
@@ -61,6 +63,14 @@ export class VirtualTime implements MachineTime {
   spend(ns: number): void {
     if (this.#turn !== -1 && this.#inTrap !== -1)
       this.#cpuNs[this.#inTrap] = this.#nsOf(this.#inTrap) + ns;
+  }
+
+  lock(what: SerialWork): void {
+    if (this.#turn !== -1) this.#catchUp(this.#inTrap, this.#unlockedNs.get(what) ?? 0);
+  }
+
+  unlock(what: SerialWork): void {
+    this.#unlockedNs.set(what, this.#hereNs);
   }
 
   get #hereNs(): number {

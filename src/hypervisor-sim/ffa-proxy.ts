@@ -50,14 +50,14 @@ export class FfaProxy {
   call(hyp: HypCpu, id: number, x1: number, x2: number, x3: number): SmcResult | undefined {
     switch (id) {
       case SMC_FUNCTIONS.FFA_RXTX_MAP:
-        return this.#lock.with(() => this.#mapMailbox(hyp, x1, x2, x3));
+        return this.#serially(hyp, () => this.#mapMailbox(hyp, x1, x2, x3));
       case SMC_FUNCTIONS.FFA_RXTX_UNMAP:
-        return this.#lock.with(() => this.#unmapMailbox(hyp, x1));
+        return this.#serially(hyp, () => this.#unmapMailbox(hyp, x1));
       case SMC_FUNCTIONS.FFA_MEM_SHARE:
       case SMC_FUNCTIONS.FFA_MEM_LEND:
-        return this.#lock.with(() => this.#shareMemory(hyp, x1, x2));
+        return this.#serially(hyp, () => this.#shareMemory(hyp, x1, x2));
       case SMC_FUNCTIONS.FFA_MEM_RECLAIM:
-        return this.#lock.with(() => this.#reclaimMemory(hyp, x1));
+        return this.#serially(hyp, () => this.#reclaimMemory(hyp, x1));
       case SMC_FUNCTIONS.FFA_VERSION:
       case SMC_FUNCTIONS.FFA_PARTITION_INFO_GET:
         return hyp.smc(id, x1, x2);
@@ -67,6 +67,10 @@ export class FfaProxy {
       default:
         return undefined;
     }
+  }
+
+  #serially(hyp: HypCpu, call: () => SmcResult): SmcResult {
+    return this.#lock.with(() => hyp.serially('ffa', call));
   }
 
   #mapMailbox(hyp: HypCpu, tx: number, rx: number, nrPages: number): SmcResult {

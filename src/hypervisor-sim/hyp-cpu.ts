@@ -16,7 +16,7 @@ import {
 import { PRINTK_FORMATS, type PrintkFormat } from './hyp-printk.ts';
 import type { HypTraceBuffer, Tracepoint } from './hyp-trace-buffer.ts';
 import type { MachineMemory } from './machine-memory.ts';
-import { COST_NS, type MachineTime } from './machine-time.ts';
+import { COST_NS, type MachineTime, type SerialWork } from './machine-time.ts';
 import { PHYS_BASE } from './memory.ts';
 import type { Pcpu } from './pcpu.ts';
 import { MemProtect } from './psci-relay.ts';
@@ -83,6 +83,16 @@ export class HypCpu {
   exit(reason: Reason): void {
     this.trace.emit(this.cpu, this.#hypExit, reasonNumber(reason), this.pcpu.vcpu);
     this.time.spend(COST_NS.contextSwitch);
+  }
+
+  /** Does what only one CPU at a time can do. */
+  serially<T>(what: SerialWork, work: () => T): T {
+    this.time.lock(what);
+    try {
+      return work();
+    } finally {
+      this.time.unlock(what);
+    }
   }
 
   emit(event: HypEvent, ...values: FieldValue[]): void {

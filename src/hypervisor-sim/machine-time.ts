@@ -10,9 +10,17 @@ export interface MachineTime {
   /** From here on this thread is `cpu`, until `leave`. */
   enter(cpu: number): void;
   leave(): void;
-  /** What `cpu` does takes so many ns. */
+  /** What the CPU does takes so many ns. */
   spend(ns: number): void;
+  /**
+   * The CPU comes to what only one at a time can do, and whose order shows in the trace; from
+   * there on it is after all that did it before. `unlock` ends that.
+   */
+  lock(what: SerialWork): void;
+  unlock(what: SerialWork): void;
 }
+
+export type SerialWork = 'vms' | 'mem protect' | 'ffa';
 
 const nothing = (): void => {};
 
@@ -22,6 +30,8 @@ export const realTime = (counter: Counter): MachineTime => ({
   enter: nothing,
   leave: nothing,
   spend: nothing,
+  lock: nothing,
+  unlock: nothing,
 });
 
 /** What things take in virtual time, in ns: about what they do on a big core of today. */

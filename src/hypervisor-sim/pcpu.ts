@@ -6,6 +6,7 @@ import { TICKET_LOCK_SIZE, TicketLock } from './ticket-lock.ts';
  *
  *      0 lock            8 i32 vcpu, the pid of the loaded vCPU's thread, or 0
  *                       12 i32 power, as the firmware knows it
+ *                       16 u32 entries, how often it came up or resumed
  *
  * Invariant: whichever thread holds the lock is this CPU. Only it runs the hypervisor's code
  * here, and only it writes this CPU's ring.
@@ -13,6 +14,7 @@ import { TICKET_LOCK_SIZE, TicketLock } from './ticket-lock.ts';
 const LOCK = 0;
 const VCPU = LOCK + TICKET_LOCK_SIZE;
 const POWER = VCPU + 4;
+const ENTRIES = POWER + 4;
 export const PCPU_STATE_SIZE = 64;
 
 /** On; off; told by PSCI_CPU_ON to come up, or by an interrupt to resume, and not yet entered. */
@@ -63,6 +65,16 @@ export class Pcpu {
   /** PSCI_CPU_ON of another CPU: off to pending. False, and nothing done, when it was not off. */
   tryTurnOn(): boolean {
     return this.#memory.compareExchange(this.#at + POWER, POWER_OFF, POWER_PENDING);
+  }
+
+  get entries(): number {
+    return this.#memory.load(this.#at + ENTRIES);
+  }
+
+  /** It comes up. */
+  enterByPsci(): void {
+    this.#memory.add(this.#at + ENTRIES, 1);
+    this.power = POWER_ON;
   }
 
   /** Sleeps while the CPU is off, for so many ms at the most. */

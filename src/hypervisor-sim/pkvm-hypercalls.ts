@@ -21,7 +21,9 @@ export const unshareHyp: Handler = ({ machine, time }, pfn, nr) => {
 
 /** Of struct kvm, the page for the hypervisor's own state, and the pages for stage-2 tables. */
 export const initVm: Handler = (hyp, hostKvm, vmVa, pgdVa) => {
-  const { handle, createdVcpus, donated } = hyp.vms.init(u64(hostKvm), u64(vmVa), u64(pgdVa));
+  const { handle, createdVcpus, donated } = hyp.serially('vms', () =>
+    hyp.vms.init(u64(hostKvm), u64(vmVa), u64(pgdVa)),
+  );
   for (const { first, nrPages } of donated) hyp.idmap(first, nrPages, PROT_NONE);
   hyp.printk('vm 0x%llx created with %llu vcpus', handle, createdVcpus);
   return handle;
@@ -33,7 +35,7 @@ export const initVcpu: Handler = (hyp, handle, hostVcpu, vcpu) => {
 };
 
 export const teardownVm: Handler = (hyp, handle) => {
-  const { donated, guestPages } = hyp.vms.teardown(u32(handle));
+  const { donated, guestPages } = hyp.serially('vms', () => hyp.vms.teardown(u32(handle)));
   for (const { first, nrPages } of donated) hyp.idmap(first, nrPages, PROT_RWX);
   hyp.printk('vm 0x%llx gone, %llu of its pages to reclaim', u32(handle), guestPages);
 };

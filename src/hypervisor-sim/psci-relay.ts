@@ -3,7 +3,6 @@ import { type SmcResult, smcResult } from './firmware.ts';
 import type { HypCpu } from './hyp-cpu.ts';
 import { psciMemProtect } from './hyp-events.ts';
 import { COST_NS } from './machine-time.ts';
-import { POWER_ON } from './pcpu.ts';
 import { PSCI_NOT_SUPPORTED, PSCI_POWER_DOWN, SMC_FUNCTIONS } from './smccc.ts';
 import { TICKET_LOCK_SIZE, TicketLock } from './ticket-lock.ts';
 
@@ -43,7 +42,7 @@ function powerDown(hyp: HypCpu, id: number, x1: number): undefined {
 
 /** A CPU comes up, switched on or resumed: the firmware starts it in the hypervisor. */
 export function psciCpuEntry(hyp: HypCpu): void {
-  hyp.pcpu.power = POWER_ON;
+  hyp.pcpu.enterByPsci();
   hyp.enter('psci');
   hyp.printk('cpu %llu is up', hyp.cpu);
   hyp.exit('psci');
@@ -69,12 +68,14 @@ export class MemProtect {
   }
 
   change(hyp: HypCpu, pages: number): void {
-    this.#lock.with(() => {
-      const was = this.count;
-      const count = was + pages;
-      if (was === 0 || count === 0) hyp.smc(SMC_FUNCTIONS.PSCI_MEM_PROTECT, pages < 0 ? 0 : 1);
-      hyp.emit(psciMemProtect, count, was);
-      this.#memory.store(this.#at + COUNT, count);
-    });
+    this.#lock.with(() => hyp.serially('mem protect', () => this.#change(hyp, pages)));
+  }
+
+  #change(hyp: HypCpu, pages: number): void {
+    const was = this.count;
+    const count = was + pages;
+    if (was === 0 || count === 0) hyp.smc(SMC_FUNCTIONS.PSCI_MEM_PROTECT, pages < 0 ? 0 : 1);
+    hyp.emit(psciMemProtect, count, was);
+    this.#memory.store(this.#at + COUNT, count);
   }
 }

@@ -1,5 +1,16 @@
 import { PAGE_SIZE } from '../units.ts';
 import { COMMIT, PAGE_DATA, PAGE_DATA_SIZE, TIME_STAMP } from './buffer-page.ts';
+import {
+  EVENT_HEADER_SIZE,
+  headerTimeDelta,
+  headerTypeLen,
+  RINGBUF_TYPE_DATA_TYPE_LEN_MAX,
+  RINGBUF_TYPE_PADDING,
+  RINGBUF_TYPE_TIME_EXTEND,
+  RINGBUF_TYPE_TIME_STAMP,
+  TIME_DELTA_LIMIT,
+  TIME_EXTEND_SIZE,
+} from './event-header.ts';
 
 /**
  * A page as user space gets it from trace_pipe_raw: a buffer page of its own, whose commit says
@@ -40,6 +51,41 @@ export function putPageImage(to: Uint8Array, { timeStamp, data, lost }: PageImag
   }
   // The kernel's flags are of type int: the sign goes on in the upper half.
   view.setBigInt64(COMMIT, BigInt.asIntN(32, commit), true);
+}
+
+/** An event on an image: its time in ns, and where in `data` its payload is. */
+export interface PageEvent {
+  readonly ts: number;
+  readonly at: number;
+  /** In bytes, rounded up to whole words. */
+  readonly length: number;
+}
+
+/** The events of an image, one after the other. */
+export function* pageEvents({ timeStamp, data }: PageImage): Generator<PageEvent, void, void> {
+  const view = new DataView(data.buffer, data.byteOffset, data.length);
+  let ts = timeStamp;
+  for (let at = 0; at < data.length; ) {
+    const header = view.getUint32(at, true);
+    const typeLen = headerTypeLen(header);
+    const delta = headerTimeDelta(header);
+    // Of all but short data, the next word says more.
+    const more =
+      typeLen >= 1 && typeLen <= RINGBUF_TYPE_DATA_TYPE_LEN_MAX ? 0 : view.getUint32(at + 4, true);
+    if (typeLen === RINGBUF_TYPE_TIME_EXTEND) ts += more * TIME_DELTA_LIMIT + delta;
+    else if (typeLen === RINGBUF_TYPE_TIME_STAMP) ts = more * TIME_DELTA_LIMIT + delta;
+    else ts += delta;
+    if (typeLen === RINGBUF_TYPE_PADDING) {
+      if (delta === 0) return;
+      at += EVENT_HEADER_SIZE + more;
+    } else if (typeLen > RINGBUF_TYPE_DATA_TYPE_LEN_MAX) at += TIME_EXTEND_SIZE;
+    else {
+      const payload = at + EVENT_HEADER_SIZE + (typeLen === 0 ? 4 : 0);
+      const length = typeLen === 0 ? more - 4 : 4 * typeLen;
+      yield { ts, at: payload, length };
+      at = payload + length;
+    }
+  }
 }
 
 /** Reads an image. @throws RangeError when it cannot be one. */

@@ -14,23 +14,32 @@ export class RemoteBuffer {
   readonly #callbacks: RemoteCallbacks;
   /** Of the CPUs that are or were up, in the order of their numbers; and of the others. */
   #readers: readonly RemoteReader[] = [];
-  #down: readonly RemoteReader[];
+  #down: readonly { reader: RemoteReader; timesUp: number }[];
   readonly #waiters = new Map<CpuFilter, Set<() => void>>();
 
   constructor(memory: SharedMemory, rings: readonly RemotePages[], callbacks: RemoteCallbacks) {
     this.memory = memory;
     this.#callbacks = callbacks;
-    this.#down = rings.map((ring) => new RemoteReader(memory, ring, callbacks));
+    this.#down = rings.map((ring) => ({
+      reader: new RemoteReader(memory, ring, callbacks),
+      timesUp: callbacks.timesUp(ring.cpu),
+    }));
   }
 
   /** In the order of their CPU numbers; those of CPUs that have been up since the load. */
   get readers(): readonly RemoteReader[] {
-    const up = this.#down.filter(({ cpu }) => this.#callbacks.isOnline(cpu));
-    if (up.length > 0) {
-      this.#down = this.#down.filter((reader) => !up.includes(reader));
-      this.#readers = [...this.#readers, ...up].sort((a, b) => a.cpu - b.cpu);
-    }
+    if (this.#down.length > 0) this.#noticeCpusUp();
     return this.#readers;
+  }
+
+  #noticeCpusUp(): void {
+    const up = this.#down.filter(({ reader: { cpu }, timesUp }) => {
+      const cameUp = this.#callbacks.timesUp(cpu) !== timesUp;
+      return cameUp || this.#callbacks.isOnline(cpu);
+    });
+    this.#down = this.#down.filter((down) => !up.includes(down));
+    const readers = up.map(({ reader }) => reader);
+    this.#readers = [...this.#readers, ...readers].sort((a, b) => a.cpu - b.cpu);
   }
 
   /** The readers that a file of `cpu` reads from: none when that CPU has no ring. */

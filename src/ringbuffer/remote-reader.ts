@@ -27,8 +27,9 @@ export interface RemotePages {
 export interface RemoteCallbacks {
   swapReaderPage(cpu: number, task: HostTask): void;
   reset(cpu: number, task: HostTask): void;
-  /** Whether a CPU is up; one that never was has nothing to read. */
+  /** Whether a CPU is up, and how often it came up since it was first; 0 if it always was. */
   isOnline(cpu: number): boolean;
+  timesUp(cpu: number): number;
 }
 
 /** The counters of per_cpu/cpuN/stats, in events, bytes and ns. */

@@ -24,6 +24,7 @@ test.each([3, 8])(
         swapReaderPage: () => ring.swapReaderPage(),
         reset: () => ring.reset(),
         isOnline: () => true,
+        timesUp: () => 0,
       },
     );
 

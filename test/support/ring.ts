@@ -43,6 +43,7 @@ export class TestRing {
         swapReaderPage: () => this.ring.swapReaderPage(),
         reset: () => this.ring.reset(),
         isOnline: () => true,
+        timesUp: () => 0,
       },
     );
   }

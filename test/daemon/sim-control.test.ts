@@ -1,0 +1,342 @@
+import { constants } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { HypTrace } from '../../src/daemon/hyp-trace.ts';
+import { switchOnVirtual } from '../../src/daemon/machine.ts';
+import { loadScenario } from '../../src/daemon/scenarios.ts';
+import { SimControl } from '../../src/daemon/sim-control.ts';
+import { tracefsRoot } from '../../src/fs/hypervisor-dir.ts';
+import type { Io } from '../../src/fs/nodes.ts';
+import { TraceRemote } from '../../src/fs/trace-remote.ts';
+import { Tracefs } from '../../src/fs/tracefs.ts';
+import { VirtualHost } from '../../src/host-sim/virtual-host.ts';
+import { pfnOf, physToVirt } from '../../src/hypervisor-sim/memory.ts';
+import { walkOwnership } from '../../src/hypervisor-sim/ownership-walk.ts';
+import { PAGE_SIZE } from '../../src/units.ts';
+import { TASK } from '../support/ring.ts';
+
+/** A mount's tree on a machine in virtual time, without the mount. */
+class Sim {
+  readonly #machine;
+  readonly fs: Tracefs;
+  readonly hypervisor;
+
+  private constructor(name: string, cpus: number, isVirtual: boolean, host?: VirtualHost) {
+    const scenario = loadScenario(name);
+    this.#machine = switchOnVirtual({ cpus, memoryMib: 8, counterHz: 1_000_000_000 }, scenario);
+    const { hypervisor, time, pages } = this.#machine;
+    this.hypervisor = hypervisor;
+    const workload = host ?? new VirtualHost(hypervisor, time, pages);
+    const sim = new SimControl({
+      machine: this.#machine,
+      workload,
+      virtual: isVirtual ? workload : undefined,
+      scenario,
+      seed: 1,
+    });
+    const remote = new TraceRemote(new HypTrace(this.#machine));
+    this.fs = new Tracefs(tracefsRoot(remote, sim), { uid: 0, gid: 0 });
+  }
+
+  static async start({ name = 'boot', cpus = 2, isVirtual = true } = {}): Promise<Sim> {
+    const sim = new Sim(name, cpus, isVirtual);
+    await sim.write('sim/scenario', name);
+    return sim;
+  }
+
+  /** Where the host has free pages. */
+  page(): number {
+    return this.#machine.pages.alloc(PAGE_SIZE);
+  }
+
+  async cat(path: string): Promise<string> {
+    const fd = await this.fs.open(`/${path}`, constants.O_RDONLY, TASK);
+    const text = Buffer.from(await this.fs.read(fd, 65_536, 0, IO)).toString();
+    await this.fs.release(fd);
+    return text;
+  }
+
+  async write(path: string, text: string, io = IO): Promise<void> {
+    const fd = await this.fs.open(`/${path}`, constants.O_WRONLY, TASK);
+    try {
+      await this.fs.write(fd, Buffer.from(`${text}\n`), io);
+    } finally {
+      await this.fs.release(fd);
+    }
+  }
+}
+
+const IO: Io = { task: TASK, nonblock: false, onInterrupt: () => {} };
+
+test('sim/ has these files, beside a hypervisor/ that stays as it is', async () => {
+  const { fs } = await Sim.start();
+  expect(fs.readdir('/')).toEqual(['hypervisor', 'sim']);
+  expect(fs.readdir('/sim')).toEqual([
+    'clock',
+    'cpus',
+    'hypercall',
+    'memory',
+    'rate',
+    'scenario',
+    'seed',
+    'stats',
+    'vms',
+  ]);
+  expect(fs.readdir('/hypervisor')).not.toContain('sim');
+});
+
+describe('sim/clock', () => {
+  test('moves virtual time, and all that happens in it', async () => {
+    const sim = await Sim.start();
+    expect(await sim.cat('sim/clock')).toBe('virtual 0.000000000\n');
+    await sim.write('sim/clock', 'advance 1500us');
+    expect(await sim.cat('sim/clock')).toBe('virtual 0.001500000\n');
+    expect(sim.fs.readdir('/sim/vms')).toEqual(['0x1000', '0x1001']);
+    await sim.write('sim/clock', 'suspend 2s');
+    expect(await sim.cat('sim/clock')).toBe('virtual 2.001500000\n');
+  });
+
+  test.each([
+    '',
+    'advance',
+    'advance 10',
+    'advance 10m',
+    'suspend -1s',
+    'stop',
+    'advance 1s 2s',
+    'advance 3601s',
+  ])('refuses "%s": EINVAL', async (text) => {
+    await expect((await Sim.start()).write('sim/clock', text)).rejects.toThrow('EINVAL:');
+  });
+
+  test('of real time only tells it', async () => {
+    const sim = await Sim.start({ isVirtual: false });
+    expect(await sim.cat('sim/clock')).toMatch(/^real \d+\.\d{9}\n$/);
+    await expect(sim.write('sim/clock', 'advance 1ms')).rejects.toThrow('EOPNOTSUPP:');
+  });
+
+  test('stops when its writer is interrupted', async () => {
+    const sim = await Sim.start({ name: 'storm' });
+    let interrupt = (): void => {};
+    const io = { ...IO, onInterrupt: (callback: () => void) => (interrupt = callback) };
+    const write = sim.write('sim/clock', 'advance 3600s', io);
+    setTimeout(() => interrupt(), 20);
+    await expect(write).rejects.toThrow('EINTR:');
+  });
+});
+
+describe('tracing in virtual time', () => {
+  test('starts at once, and shows what the advance made, in its time', async () => {
+    const sim = await Sim.start();
+    await sim.write('hypervisor/events/hypervisor/host_hcall/enable', '1');
+    await sim.write('hypervisor/tracing_on', '1');
+    await sim.write('sim/clock', 'advance 100us');
+    const fd = await sim.fs.open('/hypervisor/trace_pipe', constants.O_RDONLY, TASK);
+    const text = Buffer.from(await sim.fs.read(fd, 65_536, 0, IO)).toString();
+    await sim.fs.release(fd);
+    const times = text
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => Number(/ ([\d.]+):/.exec(line)?.[1]));
+    expect(times.length).toBeGreaterThan(1);
+    expect(times.every((time) => time <= 0.0001)).toBe(true);
+  });
+});
+
+describe('sim/scenario, sim/seed and sim/rate', () => {
+  test('say what runs, and change it', async () => {
+    const sim = await Sim.start();
+    expect(await sim.cat('sim/rate')).toBe('100000\n');
+    await sim.write('sim/clock', 'advance 2ms');
+    await sim.write('sim/scenario', 'storm');
+    expect(await sim.cat('sim/scenario')).toBe('storm\n');
+    expect(await sim.cat('sim/rate')).toBe('max\n');
+    expect(sim.fs.readdir('/sim/vms')).toEqual([]);
+    expect(walkOwnership(sim.hypervisor)).toMatchObject({
+      hyp: 0,
+      guest: 0,
+      shared: 0,
+      pending: 0,
+    });
+    await sim.write('sim/seed', '42');
+    expect(await sim.cat('sim/seed')).toBe('42\n');
+    await sim.write('sim/rate', '12.5');
+    expect(await sim.cat('sim/rate')).toBe('12.5\n');
+  });
+
+  test.each([
+    ['scenario', 'nope'],
+    ['scenario', ''],
+    ['seed', '-1'],
+    ['seed', '4294967296'],
+    ['seed', ''],
+    ['rate', 'fast'],
+    ['rate', '-5'],
+  ])('%s refuses "%s": EINVAL, and all stays as it was', async (file, text) => {
+    const sim = await Sim.start();
+    const before = await sim.cat(`sim/${file}`);
+    await expect(sim.write(`sim/${file}`, text)).rejects.toThrow('EINVAL:');
+    expect(await sim.cat(`sim/${file}`)).toBe(before);
+  });
+});
+
+describe('sim/hypercall', () => {
+  test('makes one, and shows what came of the last one', async () => {
+    const sim = await Sim.start();
+    expect(await sim.cat('sim/hypercall')).toBe('');
+    const pfn = `0x${pfnOf(sim.page()).toString(16)}`;
+    for (const [text, result] of [
+      [
+        `cpu=1 __pkvm_host_share_hyp ${pfn} 1`,
+        `cpu=1 __pkvm_host_share_hyp ${pfn} 0x1 = x0=0 x1=0`,
+      ],
+      [`9 ${pfn} 1`, `cpu=0 9 ${pfn} 0x1 = x0=0 x1=-1 (EPERM)`],
+      [`__pkvm_host_share_hyp 5 1`, 'cpu=0 __pkvm_host_share_hyp 0x5 0x1 = x0=0 x1=-22 (EINVAL)'],
+      ['__pkvm_init', 'cpu=0 __pkvm_init = x0=-1 (NOT_SUPPORTED) x1=0'],
+      ['4711', 'cpu=0 4711 = x0=-1 (NOT_SUPPORTED) x1=0'],
+      [
+        '  __pkvm_teardown_vm   0XFFFFFFFFFFFFFFFF ',
+        'cpu=0 __pkvm_teardown_vm 0xffffffffffffffff = x0=0 x1=-2 (ENOENT)',
+      ],
+    ] as const) {
+      await sim.write('sim/hypercall', text);
+      expect(await sim.cat('sim/hypercall')).toBe(`${result}\n`);
+    }
+  });
+
+  test.each([
+    '',
+    'cpu=0',
+    'nope',
+    'cpu=2 9',
+    'cpu=x 9',
+    'cpu=-1 9',
+    '9 1 2 3 4 5',
+    '9 0x1ffffffffffffffff',
+    '9 -1',
+    '9 abc',
+  ])('refuses "%s": EINVAL', async (text) => {
+    await expect((await Sim.start()).write('sim/hypercall', text)).rejects.toThrow('EINVAL:');
+  });
+
+  test('on a CPU that is off is ENXIO', async () => {
+    const sim = await Sim.start();
+    await sim.write('sim/cpus/cpu1/online', '0');
+    await expect(sim.write('sim/hypercall', 'cpu=1 9')).rejects.toThrow('ENXIO:');
+  });
+
+  test('that takes the trace buffer away only ends the reading', async () => {
+    const sim = await Sim.start();
+    await sim.write('hypervisor/events/enable', '1');
+    await sim.write('hypervisor/tracing_on', '1');
+    await sim.write('sim/clock', 'advance 1ms');
+    await sim.write('sim/hypercall', '__pkvm_teardown_tracing');
+    const fd = await sim.fs.open('/hypervisor/trace_pipe', constants.O_RDONLY, TASK);
+    await expect(sim.fs.read(fd, 65_536, 0, IO)).rejects.toThrow('ENODEV:');
+    await sim.fs.release(fd);
+    await sim.write('hypervisor/tracing_on', '0');
+    walkOwnership(sim.hypervisor);
+  });
+
+  test('that makes use of the trace buffer’s page does not stop it from going away', async () => {
+    const sim = await Sim.start({ name: 'idle' });
+    await sim.write('hypervisor/tracing_on', '1');
+    await sim.write('sim/hypercall', '__pkvm_teardown_tracing');
+    const hyp = sim.hypervisor.machine.ownership;
+    let shared = -1;
+    hyp.forEach((page) => {
+      if (shared === -1 && hyp.state(page, 'hyp') === 2) shared = page;
+    });
+    hyp.hypPinShared(shared);
+    await sim.write('hypervisor/tracing_on', '0');
+    expect(await sim.cat('hypervisor/buffer_size_kb')).toBe('7 (unloaded)\n');
+    expect(walkOwnership(sim.hypervisor)).toMatchObject({ shared: 1, pinned: 1, hyp: 0 });
+    await sim.write('hypervisor/tracing_on', '1'); // And it is not used again.
+    expect(await sim.cat('hypervisor/tracing_on')).toBe('1\n');
+  });
+});
+
+describe('sim/cpus', () => {
+  test('bring CPUs up and down, but for the first one', async () => {
+    const sim = await Sim.start();
+    expect(await sim.cat('sim/cpus/cpu1/online')).toBe('1\n');
+    await sim.write('sim/cpus/cpu1/online', '0');
+    await sim.write('sim/cpus/cpu1/online', '0');
+    expect(await sim.cat('sim/cpus/cpu1/online')).toBe('0\n');
+    await sim.write('sim/cpus/cpu1/online', '1');
+    expect(await sim.cat('sim/cpus/cpu1/online')).toBe('1\n');
+    await expect(sim.write('sim/cpus/cpu0/online', '0')).rejects.toThrow('EBUSY:');
+    await expect(sim.write('sim/cpus/cpu1/online', '2')).rejects.toThrow('EINVAL:');
+  });
+
+  test('that were never up have no ring; one that was keeps it', async () => {
+    const sim = await Sim.start({ name: 'hotplug', cpus: 4 });
+    const pipe = (cpu: number) =>
+      sim.fs.open(`/hypervisor/per_cpu/cpu${cpu}/trace_pipe`, constants.O_RDONLY, TASK);
+    await expect(pipe(3)).rejects.toThrow('ENODEV:');
+    await expect(pipe(2)).rejects.toThrow('ENODEV:');
+    await sim.write('hypervisor/events/hypervisor/hyp_exit/enable', '1');
+    await sim.write('hypervisor/tracing_on', '1');
+    await expect(pipe(2)).rejects.toThrow('ENODEV:');
+    await sim.write('sim/cpus/cpu2/online', '1');
+    await sim.write('sim/cpus/cpu2/online', '0');
+    const fd = await pipe(2);
+    expect(Buffer.from(await sim.fs.read(fd, 4_096, 0, IO)).toString()).toContain('reason=psci');
+    await sim.fs.release(fd);
+    await expect(pipe(3)).rejects.toThrow('ENODEV:');
+    expect(await sim.cat('hypervisor/per_cpu/cpu3/stats')).toContain('entries: 0\n');
+  });
+});
+
+describe('sim/vms', () => {
+  test('shows each VM while there is one', async () => {
+    const sim = await Sim.start();
+    await sim.write('sim/clock', 'advance 1ms');
+    expect(await sim.cat('sim/vms/0x1000/state')).toBe('running protected\n');
+    expect(await sim.cat('sim/vms/0x1000/vcpus')).toMatch(/^0 pid=1024 on\n1 pid=1025 (on|off)\n$/);
+    expect(await sim.cat('sim/vms/0x1000/pages')).toMatch(
+      /^(ipa=0x[0-9a-f]+ pfn=0x[0-9a-f]+ owned\n)+$/,
+    );
+    const fd = await sim.fs.open('/sim/vms/0x1000/state', constants.O_RDONLY, TASK);
+    await sim.write('sim/scenario', 'idle');
+    expect(() => sim.fs.lookup('/sim/vms/0x1000')).toThrow('ENOENT:');
+    await expect(sim.fs.read(fd, 100, 0, IO)).rejects.toThrow('ENOENT:');
+  });
+
+  test('shows a VM without vCPUs as created', async () => {
+    const sim = await Sim.start({ name: 'idle' });
+    const [kvm, state] = [sim.page(), sim.page()];
+    const pgd = [sim.page(), sim.page(), sim.page(), sim.page()][0] ?? 0;
+    sim.hypervisor.machine.ram.view.setUint32(kvm, 1, true);
+    await sim.write('sim/hypercall', `__pkvm_host_share_hyp ${pfnOf(kvm)} 1`);
+    const addresses = [kvm, state, pgd].map((at) => `0x${physToVirt(at).toString(16)}`);
+    await sim.write('sim/hypercall', `__pkvm_init_vm ${addresses.join(' ')}`);
+    expect(await sim.cat('sim/hypercall')).toMatch(/ = x0=0 x1=4096\n$/);
+    expect(await sim.cat('sim/vms/0x1000/state')).toBe('created normal\n');
+    expect(await sim.cat('sim/vms/0x1000/vcpus')).toBe('');
+    expect(await sim.cat('sim/memory')).toBe(
+      'host: 2043\nhyp: 5\nguest: 0\nshared: 1\npending: 0\npinned: 1\n',
+    );
+  });
+});
+
+test('sim/stats counts calls, errors and time', async () => {
+  const sim = await Sim.start({ name: 'idle' });
+  expect(await sim.cat('sim/stats')).toMatch(/^name +calls +errors +us\n$/);
+  await sim.write('sim/hypercall', '__pkvm_host_share_hyp 5 1');
+  await sim.write('sim/hypercall', '__pkvm_host_unshare_hyp 5 1');
+  await sim.write('sim/hypercall', '__kvm_flush_cpu_context');
+  await sim.write('sim/hypercall', '4711');
+  const rows = (await sim.cat('sim/stats'))
+    .split('\n')
+    .slice(1, -1)
+    .map((row) => row.split(/\s+/));
+  expect(rows).toEqual([
+    ['hvc', '4', '3', '0'],
+    ['__pkvm_host_share_hyp', '1', '1', '0'],
+    ['__pkvm_host_unshare_hyp', '1', '1', '0'],
+    ['__kvm_flush_cpu_context', '1', '0', '0'],
+  ]);
+  await sim.write('sim/scenario', 'storm');
+  await sim.write('sim/clock', 'advance 1ms');
+  expect(await sim.cat('sim/stats')).toMatch(/^guest_exit? |^hvc +\d+ +\d+ +[1-9]\d*$/m);
+});
