@@ -29,7 +29,7 @@ fail() {
 # The time as events show it, in µs. As the kernel's test has it: CLOCK_MONOTONIC, which is
 # the hypervisor's CLOCK_BOOTTIME for as long as the machine was never suspended.
 now_us() {
-  awk '$1 == "now" { printf "%d\n", substr($3, 1, length($3) - 3); exit }' /proc/timer_list
+  awk '$1 == "now" { printf "%.0f\n", substr($3, 1, length($3) - 3); exit }' /proc/timer_list
 }
 
 page_size() { getconf PAGESIZE; }
