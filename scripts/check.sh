@@ -13,5 +13,8 @@ step npm run --silent lint
 step npm run --silent typecheck
 step npm run --silent test:unit
 step npm run --silent test:mount
+for scenario in boot io storm ffa hotplug; do
+  step scripts/with-mount.sh --scenario "$scenario" -- "$PWD/hyp-trace-test.sh" --quick .
+done
 # The 100 s test runs last, on its own: what is in its way shows earlier.
 step scripts/with-mount.sh -- "$PWD/hyp-trace-test.sh" .

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect } from 'vitest';
-import { Child, test, until } from '../support/daemon.ts';
+import { Child, MAIN, test, until } from '../support/daemon.ts';
 
 const README = readFileSync('README.md', 'utf8');
 
@@ -30,7 +30,8 @@ describe('the README', () => {
   test('shows what really happens', async ({ daemon }) => {
     await daemon.start('--rate', '100', '--cpus', '2');
     for (const { command, output } of blocks('console').flatMap(commandsOf)) {
-      const shell = daemon.spawn('bash', '-c', `{ ${command}\n} 2>&1`);
+      const program = `pkvm-tracefs() { node ${MAIN} "$@"; }`;
+      const shell = daemon.spawn('bash', '-c', `${program}; { ${command}\n} 2>&1`);
       await shell.exit();
       expect(chanceless(shell.stdout), command).toBe(chanceless(output));
     }
