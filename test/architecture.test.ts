@@ -20,7 +20,12 @@ const EXCEPTIONS: Record<string, readonly string[]> = {
   'node:worker_threads': ['host-sim/pcpu-threads.ts', 'host-sim/pcpu-worker.ts'],
   'node:events': ['host-sim/pcpu-threads.ts'],
   yaml: ['host-sim/scenario-file.ts'],
-  zod: ['host-sim/scenario-schema.ts'],
+  valibot: [
+    'host-sim/guest-schema.ts',
+    'host-sim/scenario-file.ts',
+    'host-sim/scenario-schema.ts',
+    'host-sim/schema-parts.ts',
+  ],
   'node:process': ['hypervisor-sim/counter.ts'], // The clock; it reads nothing else.
 };
 

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander';
-import { parseDuration } from '../host-sim/scenario-schema.ts';
+import { parseDuration } from '../host-sim/duration.ts';
 import type { HypEvent } from '../hypervisor-sim/hyp-event.ts';
 import { HYP_EVENTS } from '../hypervisor-sim/hyp-events.ts';
 

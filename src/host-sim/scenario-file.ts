@@ -1,7 +1,9 @@
+import { safeParse } from 'valibot';
 import { type Document, isNode, LineCounter, parseDocument } from 'yaml';
 import { defined } from '../assert.ts';
 import type { Scenario, Step } from './scenario.ts';
-import { problemOf, scenarioSchema } from './scenario-schema.ts';
+import { scenarioSchema } from './scenario-schema.ts';
+import { problemOf } from './schema-parts.ts';
 
 /** What is wrong with a scenario file, in one line that begins with the file and the line in it. */
 export class ScenarioError extends Error {
@@ -20,13 +22,13 @@ export function parseScenario(name: string, text: string, file: string): Scenari
   if (error)
     throw new ScenarioError(`${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
 
-  const result = scenarioSchema.safeParse(document.toJS());
+  const result = safeParse(scenarioSchema, document.toJS());
   if (!result.success) {
-    const [first] = result.error.issues.map(problemOf);
+    const [first] = result.issues.map(problemOf);
     const { path, message } = defined(first, 'what is wrong');
     throw new ScenarioError(at(file, document, lines, path, message));
   }
-  const { cpus, ...scenario } = result.data;
+  const { cpus, ...scenario } = result.output;
   for (const [index, { steps }] of scenario.tasks.entries()) {
     const missing = steps.flatMap(guestsOf).find((guest) => !Object.hasOwn(scenario.guests, guest));
     if (missing !== undefined)

@@ -10,6 +10,7 @@ import { NS_PER_S } from '../units.ts';
  */
 export class VirtualTime implements MachineTime {
   readonly counter: Counter;
+  readonly trapsATimedOne = 1;
   readonly #cpuNs: Float64Array;
   /** Until when the last CPU was at what one at a time can do. */
   readonly #unlockedNs = new Map<SerialWork, number>();

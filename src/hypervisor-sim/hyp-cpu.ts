@@ -28,6 +28,8 @@ export const PROT_NONE = 0;
 export const PROT_RWX = 7;
 export const PROT_DEVICE = 14;
 
+const UNTIMED = -1;
+
 /**
  * One CPU in the hypervisor: what its code there works on, and the steps in and out that all of
  * it shares. Only the thread that is this CPU may use it.
@@ -45,6 +47,8 @@ export class HypCpu {
   readonly devices: HostDevices;
   readonly stats: TrapStats;
   readonly time: MachineTime;
+  #traps = 0;
+  #timedSince = UNTIMED;
   readonly #tracepoints = new Map<HypEvent, Tracepoint>();
   readonly #hypEnter: Tracepoint;
   readonly #hypExit: Tracepoint;
@@ -71,6 +75,18 @@ export class HypCpu {
     this.time = time;
     this.#hypEnter = trace.tracepoint(hypEnter);
     this.#hypExit = trace.tracepoint(hypExit);
+  }
+
+  /** Starts to time a trap, if it is one of those that are. */
+  startTiming(): void {
+    const isTimed = this.#traps++ % this.time.trapsATimedOne === 0;
+    this.#timedSince = isTimed ? this.time.counter() : UNTIMED;
+  }
+
+  /** The cycles since then, for all the traps that this one stands for; 0 when it is not timed. */
+  get timedCycles(): number {
+    if (this.#timedSince === UNTIMED) return 0;
+    return (this.time.counter() - this.#timedSince) * this.time.trapsATimedOne;
   }
 
   /** Comes into the hypervisor. */

@@ -92,11 +92,10 @@ export class Hypervisor {
   /** HVC on `cpu` with a function id, as a host may issue it. */
   hvc(cpu: number, id: number, ...args: Register[]): HypercallResult {
     return this.#trap(cpu, 'hvc', (hyp) => {
-      const before = this.time.counter();
       this.time.spend(COST_NS.hypercall);
       const result = handleHypercall(hyp, id, args);
       const invalid = result.x0 !== HYPERCALL_SUCCESS;
-      if (!invalid) hyp.stats.countHypercall(id, result.x1 < 0, this.time.counter() - before);
+      if (!invalid) hyp.stats.countHypercall(id, result.x1 < 0, hyp.timedCycles);
       hyp.emit(hostHcall, id, invalid ? 1 : 0);
       return { result, failed: invalid || result.x1 < 0 };
     });
@@ -167,13 +166,17 @@ export class Hypervisor {
   /** A CPU that was told to come up does: PSCI's entry point. False when it was not. */
   cpuEntry(cpu: number): boolean {
     const hyp = this.cpu(cpu);
-    return this.#be(hyp, () => {
-      if (hyp.pcpu.power !== POWER_PENDING) return false;
-      const before = this.time.counter();
+    if (hyp.pcpu.power !== POWER_PENDING) return false;
+    this.#become(hyp);
+    try {
+      if (hyp.pcpu.power !== POWER_PENDING) return false; // Another thread was faster.
+      hyp.startTiming();
       psciCpuEntry(hyp);
-      hyp.stats.countTrap('psci', false, this.time.counter() - before);
+      hyp.stats.countTrap('psci', false, hyp.timedCycles);
       return true;
-    });
+    } finally {
+      this.#cease(hyp);
+    }
   }
 
   /**
@@ -186,25 +189,28 @@ export class Hypervisor {
 
   #trap<T>(cpu: number, reason: Reason, handle: (hyp: HypCpu) => Outcome<T>): T {
     const hyp = this.cpu(cpu);
-    return this.#be(hyp, () => {
+    this.#become(hyp);
+    try {
       if (hyp.pcpu.power !== POWER_ON) throw new CpuOffError(`cpu ${cpu}`);
-      const before = this.time.counter();
+      hyp.startTiming();
       hyp.enter(reason);
       const { result, failed, poweredDown } = handle(hyp);
-      hyp.stats.countTrap(reason, failed, this.time.counter() - before);
+      hyp.stats.countTrap(reason, failed, hyp.timedCycles);
       if (!poweredDown) hyp.exit('eret_host');
       return result;
-    });
+    } finally {
+      this.#cease(hyp);
+    }
   }
 
-  #be<T>(hyp: HypCpu, whatItDoes: () => T): T {
+  /** From here on this thread is that CPU. */
+  #become(hyp: HypCpu): void {
     hyp.pcpu.acquire();
     this.time.enter(hyp.cpu);
-    try {
-      return whatItDoes();
-    } finally {
-      this.time.leave();
-      hyp.pcpu.release();
-    }
+  }
+
+  #cease(hyp: HypCpu): void {
+    this.time.leave();
+    hyp.pcpu.release();
   }
 }

@@ -7,6 +7,8 @@ import type { Counter } from './trace-clock.ts';
 export interface MachineTime {
   /** The CPUs' counter, of which each event's time is made. */
   readonly counter: Counter;
+  /** Of so many traps one is timed, for the statistics: to read the counter takes real time. */
+  readonly trapsATimedOne: number;
   /** From here on this thread is `cpu`, until `leave`. */
   enter(cpu: number): void;
   leave(): void;
@@ -27,6 +29,7 @@ const nothing = (): void => {};
 /** Time that passes by itself. */
 export const realTime = (counter: Counter): MachineTime => ({
   counter,
+  trapsATimedOne: 16,
   enter: nothing,
   leave: nothing,
   spend: nothing,

@@ -5,7 +5,7 @@ import { REASONS, type Reason, reasonNumber } from './hyp-events.ts';
  * What a CPU did in the hypervisor, written by that CPU alone. An entry for each hypercall by its
  * number, then one for each reason to enter:
  *
- *      0 f64 calls    8 f64 errors    16 f64 cycles spent
+ *      0 f64 calls    8 f64 errors    16 f64 cycles spent, by those that were timed
  */
 const CALLS = 0;
 const ERRORS = 8;
@@ -52,7 +52,8 @@ export class TrapStats {
     const { view } = this.#memory;
     const entry = this.#at + index * ENTRY_SIZE;
     view.setFloat64(entry + CALLS, view.getFloat64(entry + CALLS, true) + 1, true);
-    view.setFloat64(entry + CYCLES, view.getFloat64(entry + CYCLES, true) + cycles, true);
+    if (cycles > 0)
+      view.setFloat64(entry + CYCLES, view.getFloat64(entry + CYCLES, true) + cycles, true);
     if (failed) view.setFloat64(entry + ERRORS, view.getFloat64(entry + ERRORS, true) + 1, true);
   }
 

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { loadScenario, scenarioNames } from '../../src/daemon/scenarios.ts';
+import { parseDuration } from '../../src/host-sim/duration.ts';
 import { parseScenario } from '../../src/host-sim/scenario-file.ts';
-import { parseDuration } from '../../src/host-sim/scenario-schema.ts';
 import { OP } from '../../src/hypervisor-sim/guest-program.ts';
 
 const parse = (text: string) => parseScenario('mine', text, 'mine.yaml');

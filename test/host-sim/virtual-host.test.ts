@@ -88,6 +88,25 @@ test('a boot has a line of each event that it is about', async () => {
   expect(new Set(guests.map((line) => / vcpu=(\d+)$/.exec(line)?.[1])).size).toBeGreaterThan(3);
 });
 
+test('VMs come and go, each as well provided for as the first', async () => {
+  const trace = await text('boot', 7, 100 * NS_PER_MS);
+  const gone = [...trace.matchAll(/gone, (\d+) of its pages/g)].map(([, pages]) => pages);
+  expect(gone.length).toBeGreaterThan(20);
+  expect(new Set(gone)).toEqual(new Set(['2', '5'])); // Of the vault, and of the web server.
+});
+
+test('what only one CPU at a time can do shows in its order, whoever does it', async () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    let last = '0';
+    for (const [, count = '', was] of (await text('boot', seed, 20 * NS_PER_MS)).matchAll(
+      /psci_mem_protect count=(\d+) was=(\d+)/g,
+    )) {
+      expect(was, `seed ${seed}`).toBe(last);
+      last = count;
+    }
+  }
+});
+
 test('between them the scenarios show every event but selftest', async () => {
   const seen = new Set<string>();
   for (const name of scenarioNames()) {

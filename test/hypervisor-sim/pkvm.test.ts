@@ -299,6 +299,16 @@ describe('a protected guest', () => {
     );
   });
 
+  test('has nothing behind its last address, whatever lies behind its tables', () => {
+    // There lies the hypervisor's state of the VM, whose third word would be a guarded device.
+    const guest = new TestGuest(new TracedMachine(), [
+      { op: OP.LOAD, a: 0x100_2000 },
+      { op: OP.LOAD, a: 0xffff_f000 },
+      { op: OP.WFI },
+    ]);
+    expect(guest.run()).toMatchObject({ esr: WFI_ESR });
+  });
+
   test.each([
     ['memory as a device', FN.MMIO_GUARD_MAP, GUEST_RAM],
     ['a device beyond its addresses', FN.MMIO_GUARD_MAP, 0x100_0000],
