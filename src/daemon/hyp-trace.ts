@@ -180,7 +180,7 @@ export class HypTrace implements TraceRemoteCallbacks {
 
   #call(task: HostTask, name: HypercallName, ...args: Register[]): void {
     const { hypervisor } = this.#host;
-    hypervisor.callFor(task.cpu(), name, ...args);
+    hypervisor.onTasksCpu(task.cpu(), (cpu) => hypervisor.call(cpu, name, ...args));
   }
 }
 

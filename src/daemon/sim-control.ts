@@ -122,15 +122,13 @@ export class SimControl implements SimCallbacks {
   makeHypercall(text: string, task: HostTask): void {
     const { hypervisor } = this.#machine;
     const call = parseHypercall(text, hypervisor.nrCpus);
-    const cpu = call.cpu ?? hypervisor.pcpuOf(task.cpu());
-    try {
-      if (hypervisor.isOnline(cpu)) hypervisor.cpuEntry(cpu);
+    const make = (cpu: number): void => {
       const result = hypervisor.hvc(cpu, call.id, ...call.args);
       this.#lastHypercall = formatHypercall(cpu, call, result);
-    } catch (error) {
-      if (error instanceof CpuOffError) throw new ErrnoError('ENXIO', `cpu ${cpu} is off`);
-      throw error;
-    }
+    };
+    const { cpu } = call;
+    if (cpu === undefined) hypervisor.onTasksCpu(task.cpu(), make);
+    else orErrno(() => hypervisor.on(cpu, () => make(cpu)));
   }
 
   isOnline(cpu: number): boolean {
@@ -142,7 +140,7 @@ export class SimControl implements SimCallbacks {
     if (text !== '0' && text !== '1') throw new ErrnoError('EINVAL', 'neither 0 nor 1');
     const { hypervisor } = this.#machine;
     if (text === '0') cpuDown(hypervisor, cpu);
-    else cpuUp(hypervisor, hypervisor.pcpuOf(task.cpu()), cpu);
+    else cpuUp(hypervisor, task.cpu(), cpu);
   }
 
   get vms(): string[] {
@@ -193,6 +191,15 @@ async function advance(virtual: VirtualHost, ns: number, io: Io): Promise<void> 
     if (interrupted) throw new ErrnoError('EINTR', 'a signal came');
     virtual.advance(Math.min(left, SLICE_NS));
     await setImmediate();
+  }
+}
+
+function orErrno(trap: () => void): void {
+  try {
+    trap();
+  } catch (error) {
+    if (error instanceof CpuOffError) throw new ErrnoError('ENXIO', 'the CPU is off');
+    throw error;
   }
 }
 

@@ -6,14 +6,15 @@ import { PSCI_SUCCESS, SMC_FUNCTIONS } from '../hypervisor-sim/smccc.ts';
 export const BOOT_CPU = 0;
 
 /**
- * cpu_up(): brings `target` up from `cpu`, and into the hypervisor's hands on its way.
+ * cpu_up(): brings `target` up, and into the hypervisor's hands on its way. For a task on `hostCpu`.
  *
  * @throws ErrnoError EINVAL for a CPU that is not.
  */
-export function cpuUp(hypervisor: Hypervisor, cpu: number, target: number): void {
+export function cpuUp(hypervisor: Hypervisor, hostCpu: number, target: number): void {
   assertCpu(hypervisor, target);
   if (hypervisor.isOnline(target)) return;
-  const result = hypervisor.smc(cpu, SMC_FUNCTIONS.PSCI_CPU_ON, target)?.[0];
+  const turnOn = (cpu: number) => hypervisor.smc(cpu, SMC_FUNCTIONS.PSCI_CPU_ON, target);
+  const [result] = hypervisor.onTasksCpu(hostCpu, turnOn) ?? [];
   if (result === PSCI_SUCCESS) hypervisor.cpuEntry(target);
 }
 
@@ -27,8 +28,7 @@ export function cpuDown(hypervisor: Hypervisor, target: number): void {
   assertCpu(hypervisor, target);
   if (!hypervisor.isOnline(target)) return;
   try {
-    hypervisor.cpuEntry(target); // An interrupt, if it sleeps.
-    hypervisor.smc(target, SMC_FUNCTIONS.PSCI_CPU_OFF);
+    hypervisor.on(target, () => hypervisor.smc(target, SMC_FUNCTIONS.PSCI_CPU_OFF));
   } catch (error) {
     if (!(error instanceof CpuOffError)) throw error; // Somebody else was faster.
   }

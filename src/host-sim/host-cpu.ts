@@ -126,9 +126,8 @@ export class HostCpu {
   /** Brings another CPU up or down, where that can be. */
   setOnline(target: number, on: boolean): void {
     try {
-      this.#trap(() =>
-        on ? cpuUp(this.hypervisor, this.cpu, target) : cpuDown(this.hypervisor, target),
-      );
+      if (on) cpuUp(this.hypervisor, this.cpu, target);
+      else cpuDown(this.hypervisor, target);
     } catch (error) {
       if (!(error instanceof ErrnoError)) throw error;
     }
@@ -148,14 +147,14 @@ export class HostCpu {
     this.pages.free(at, nrPages * PAGE_SIZE);
   }
 
-  /** Does something that traps, once the CPU is on; an interrupt resumes it if it sleeps. */
+  /** Does something that traps, once the CPU is on. */
   #trap<T>(trap: () => T): T {
     for (;;) {
       try {
-        return trap();
+        return this.hypervisor.on(this.cpu, trap);
       } catch (error) {
         if (!(error instanceof CpuOffError)) throw error;
-        if (!this.hypervisor.cpuEntry(this.cpu)) this.#waitUntilOn();
+        this.#waitUntilOn();
       }
     }
   }

@@ -119,7 +119,7 @@ export class PcpuThreads implements Workload {
   #bringAllUp(): void {
     const { hypervisor } = this.#options;
     for (let cpu = 0; cpu < hypervisor.nrCpus; cpu++)
-      if (!hypervisor.isOnline(cpu)) cpuUp(hypervisor, hypervisor.pcpuOf(BOOT_CPU), cpu);
+      if (!hypervisor.isOnline(cpu)) cpuUp(hypervisor, BOOT_CPU, cpu);
   }
 }
 

@@ -73,7 +73,7 @@ export class VirtualHost implements Workload {
   async windDown(): Promise<void> {
     for (const { host } of this.#turns) host.stopping = true;
     for (const { host } of this.#turns) {
-      cpuUp(this.#hypervisor, this.#hypervisor.pcpuOf(BOOT_CPU), host.cpu);
+      cpuUp(this.#hypervisor, BOOT_CPU, host.cpu);
       this.#time.runAs(host.cpu, 0, () => host.windDown());
     }
     this.#turns = [];
@@ -98,10 +98,10 @@ export class VirtualHost implements Workload {
 
   /** The machine sleeps for `ns`: the boot clock counts on, and no CPU does anything. */
   suspend(ns: number): void {
-    this.#hypervisor.cpuEntry(BOOT_CPU);
-    this.#hypervisor.smc(BOOT_CPU, SMC_FUNCTIONS.PSCI_SYSTEM_SUSPEND);
+    const hypervisor = this.#hypervisor;
+    hypervisor.on(BOOT_CPU, () => hypervisor.smc(BOOT_CPU, SMC_FUNCTIONS.PSCI_SYSTEM_SUSPEND));
     this.#time.reach(this.#time.now + ns);
-    this.#hypervisor.cpuEntry(BOOT_CPU);
+    hypervisor.cpuEntry(BOOT_CPU);
   }
 
   #next(): Turn | undefined {

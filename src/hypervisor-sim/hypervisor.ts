@@ -61,18 +61,37 @@ export class Hypervisor {
     return this.#hypCpus.length;
   }
 
-  /**
-   * The CPU that a host's CPU number falls on: when that is off, the next one that is on. One
-   * that sleeps is woken.
-   */
+  /** The CPU that a host's CPU number falls on: when that is off, the next one that is on. */
   pcpuOf(hostCpu: number): number {
     for (let step = 0; step < this.nrCpus; step++) {
       const cpu = (hostCpu + step) % this.nrCpus;
-      if (!this.isOnline(cpu)) continue;
-      this.cpuEntry(cpu);
-      return cpu;
+      if (this.isOnline(cpu)) return cpu;
     }
     throw new AssertionError('the boot CPU never goes off');
+  }
+
+  /** Does what traps on `cpu`. One that sleeps is woken. @throws CpuOffError when it is off. */
+  on<T>(cpu: number, trap: () => T): T {
+    for (;;) {
+      try {
+        return trap();
+      } catch (error) {
+        if (!(error instanceof CpuOffError) || !this.isOnline(cpu)) throw error;
+        this.cpuEntry(cpu);
+      }
+    }
+  }
+
+  /** The same of a host's task on that CPU, which goes elsewhere when the CPU is off. */
+  onTasksCpu<T>(hostCpu: number, trap: (cpu: number) => T): T {
+    for (;;) {
+      const cpu = this.pcpuOf(hostCpu);
+      try {
+        return this.on(cpu, () => trap(cpu));
+      } catch (error) {
+        if (!(error instanceof CpuOffError)) throw error;
+      }
+    }
   }
 
   isOnline(cpu: number): boolean {
@@ -99,17 +118,6 @@ export class Hypervisor {
       hyp.emit(hostHcall, id, invalid ? 1 : 0);
       return { result, failed: invalid || result.x1 < 0 };
     });
-  }
-
-  /** A hypercall of a host's task on that CPU, as long as it takes to find one that is on. */
-  callFor(hostCpu: number, name: HypercallName, ...args: Register[]): number {
-    for (;;) {
-      try {
-        return this.call(this.pcpuOf(hostCpu), name, ...args);
-      } catch (error) {
-        if (!(error instanceof CpuOffError)) throw error;
-      }
-    }
   }
 
   /** A hypercall by name; returns its x1. @throws ErrnoError what the hypervisor answered. */

@@ -90,11 +90,13 @@ describe('a CPU that goes off', () => {
     expect(hypervisor.smc(1, FN.PSCI_CPU_SUSPEND, PSCI_POWER_DOWN)).toBeUndefined();
     expect(hypervisor.isOnline(1)).toBe(true);
     expect(() => hypervisor.hvc(1, 9)).toThrow(CpuOffError);
-    expect(hypervisor.pcpuOf(1)).toBe(1);
-    expect(machine.trace().slice(-3)).toEqual([
+    hypervisor.onTasksCpu(1, (cpu) => hypervisor.sysreg(cpu));
+    expect(machine.trace().slice(-5)).toEqual([
       '1 hyp_enter reason=psci vcpu=0',
       '1 __hyp_printk cpu 1 is up',
       '1 hyp_exit reason=psci vcpu=0',
+      '1 hyp_enter reason=sys vcpu=0',
+      '1 hyp_exit reason=eret_host vcpu=0',
     ]);
   });
 });

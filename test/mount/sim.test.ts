@@ -119,6 +119,21 @@ describe('sim/', () => {
   });
 });
 
+test('CPUs may go off and asleep while others want something of them', async ({ daemon }) => {
+  await daemon.start('--scenario', 'hotplug', '--rate', '50000');
+  await daemon.sh(`
+    echo 1 > events/enable; echo 1 > tracing_on
+    timeout 3 cat trace_pipe > /dev/null &
+    for i in {1..60}; do
+      echo $((i % 2)) > ../sim/cpus/cpu2/online
+      echo 'cpu=1 __kvm_flush_cpu_context' > ../sim/hypercall
+      taskset -c $((i % 2)) bash -c 'echo 1 > selftest_event'
+    done
+    echo 0 > tracing_on; wait || true`);
+  expect(daemon.child.ended).toBe(false);
+  expect(daemon.child.stderr).toBe('');
+});
+
 describe('a mount in virtual time', () => {
   const traced = async (daemon: Daemon): Promise<string> => {
     await daemon.start('--virtual', '--scenario', 'boot', '--seed', '7', '--cpus', '2');
