@@ -218,8 +218,10 @@ describe('a guest’s run', () => {
     expect(machine.call('__kvm_vcpu_run', physToVirt(kvm))).toBe('EINVAL');
     expect(machine.call('__kvm_vcpu_run', physToVirt(machine.page()))).toBe('EINVAL');
     expect(machine.call('__kvm_vcpu_run', 0)).toBe('EINVAL');
-    machine.hypervisor.cpu(0).vms.load(physToVirt(vcpus[0] ?? 0));
+    const { vms } = machine.hypervisor.cpu(1);
+    const loaded = vms.load(physToVirt(vcpus[0] ?? 0));
     expect(machine.call('__kvm_vcpu_run', physToVirt(vcpus[0] ?? 0))).toBe('EINVAL');
+    vms.put(loaded);
   });
 });
 

@@ -12,6 +12,7 @@ import type { HypercallName } from '../../src/hypervisor-sim/hypercalls.ts';
 import { Hypervisor } from '../../src/hypervisor-sim/hypervisor.ts';
 import { allocateMachine } from '../../src/hypervisor-sim/machine-memory.ts';
 import { realTime } from '../../src/hypervisor-sim/machine-time.ts';
+import { walkOwnership } from '../../src/hypervisor-sim/ownership-walk.ts';
 import { KIB, MIB, NS_PER_MS } from '../../src/units.ts';
 
 const START_NS = 1_234_567_890_000;
@@ -39,6 +40,7 @@ export class TestMachine {
     onTestFinished(() => void vi.useRealTimers());
     const cycles = (): number => this.#ns - START_NS + 1_000;
     this.hypervisor = new Hypervisor(allocateMachine(cpus, memory), realTime(cycles));
+    onTestFinished(() => void walkOwnership(this.hypervisor));
     this.pages = new PageAllocator(memory / (4 * KIB));
     const call = this.hypervisor.call.bind(this.hypervisor);
     vi.spyOn(this.hypervisor, 'call').mockImplementation((cpu, name, ...args) => {

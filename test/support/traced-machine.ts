@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { onTestFinished } from 'vitest';
 import { HypTrace } from '../../src/daemon/hyp-trace.ts';
 import { switchOnVirtual } from '../../src/daemon/machine.ts';
 import { TextSink } from '../../src/daemon/run.ts';
@@ -10,6 +11,7 @@ import {
   type Register,
 } from '../../src/hypervisor-sim/hypercalls.ts';
 import type { Hypervisor } from '../../src/hypervisor-sim/hypervisor.ts';
+import { walkOwnership } from '../../src/hypervisor-sim/ownership-walk.ts';
 import { RemoteBuffer } from '../../src/ringbuffer/remote-buffer.ts';
 import { MIB, PAGE_SIZE } from '../../src/units.ts';
 import { TASK } from './ring.ts';
@@ -22,12 +24,14 @@ export class TracedMachine {
   /** Pages that nobody has: a test's to take, from the last one down. */
   #nextPage: number;
 
-  constructor({ cpus = 2, memoryMib = 8 } = {}) {
+  /** At a test's end its memory is looked through, unless the test does that itself. */
+  constructor({ cpus = 2, memoryMib = 8, walk = true } = {}) {
     const machine = switchOnVirtual(
       { cpus, memoryMib, counterHz: 1_000_000_000 },
       loadScenario('idle'),
     );
     this.hypervisor = machine.hypervisor;
+    if (walk) onTestFinished(() => void walkOwnership(machine.hypervisor));
     this.#nextPage = (memoryMib * MIB) / PAGE_SIZE;
     const { trace } = machine.hypervisor;
     this.#hypTrace = new HypTrace(machine);
