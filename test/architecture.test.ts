@@ -19,6 +19,7 @@ const EXCEPTIONS: Record<string, readonly string[]> = {
   commander: ['daemon/main.ts', 'daemon/options.ts'],
   'node:worker_threads': ['host-sim/pcpu-threads.ts', 'host-sim/pcpu-worker.ts'],
   'node:events': ['host-sim/pcpu-threads.ts'],
+  protobufjs: ['daemon/perfetto-sink.ts'],
   yaml: ['host-sim/scenario-file.ts'],
   valibot: [
     'host-sim/guest-schema.ts',

@@ -7,6 +7,7 @@
  *      66  the mountpoint is missing, not a directory, not empty, or in use
  *      69  the machine lacks something: /dev/fuse, libfuse, fusermount
  *      70  a bug of ours; the log has its stack
+ *      73  an output file that cannot be written
  *      77  no permission
  */
 export const EXIT = {
@@ -16,6 +17,7 @@ export const EXIT = {
   NO_INPUT: 66,
   UNAVAILABLE: 69,
   SOFTWARE: 70,
+  CANNOT_CREATE: 73,
   NO_PERMISSION: 77,
 } as const;
 

@@ -18,7 +18,7 @@ import {
   parseSeed,
   parseTime,
 } from './options.ts';
-import { BrokenPipe, RawSink, run, TextSink, writeAll } from './run.ts';
+import { BrokenPipe, RawSink, run, TextSink, type TraceSink, writeAll } from './run.ts';
 import { DEFAULT_SCENARIO, loadScenario } from './scenarios.ts';
 import { serve } from './serve.ts';
 
@@ -45,6 +45,7 @@ interface RunFlags extends MachineFlags {
   readonly for: number;
   readonly events?: readonly HypEvent[];
   readonly raw?: string;
+  readonly perfetto?: string;
 }
 
 const STDOUT = 1;
@@ -91,6 +92,12 @@ withMachineOptions(program.command('run'))
   .option('--for <time>', 'how long, such as 50ms', parseTime, 100 * NS_PER_MS)
   .option('--events <names>', 'trace only these, separated by commas', parseEvents)
   .option('--raw <dir>', "write each CPU's pages there, and print nothing")
+  .addOption(
+    new Option(
+      '--perfetto <file>',
+      'write a trace for Perfetto there, and print nothing',
+    ).conflicts('raw'),
+  )
   .action((flags: RunFlags) => exitWith(() => runCommand(flags)));
 
 program
@@ -109,16 +116,25 @@ async function mountCommand(mountpoint: string, flags: MountFlags): Promise<numb
 
 async function runCommand(flags: RunFlags): Promise<number> {
   const options = { ...machineOptions(flags, RUN_CPUS), forNs: flags.for, events: flags.events };
-  const sink =
-    flags.raw === undefined
-      ? new TextSink((text) => writeAll(STDOUT, text))
-      : new RawSink(flags.raw, options.cpus);
+  const sink = await sinkOf(flags, options.cpus);
   try {
     await run(options, sink);
   } catch (error) {
     if (!(error instanceof BrokenPipe)) throw error;
   }
   return EXIT.OK;
+}
+
+/** Where a run's trace goes. @throws ExitError when it cannot be written there. */
+async function sinkOf({ raw, perfetto }: RunFlags, cpus: number): Promise<TraceSink> {
+  try {
+    if (raw !== undefined) return new RawSink(raw, cpus);
+    if (perfetto === undefined) return new TextSink((text) => writeAll(STDOUT, text));
+    const { PerfettoSink } = await import('./perfetto-sink.ts'); // Who needs no protobuf waits for none.
+    return new PerfettoSink(perfetto);
+  } catch (error) {
+    throw new ExitError(EXIT.CANNOT_CREATE, (error as Error).message);
+  }
 }
 
 function machineOptions(flags: MachineFlags, defaultCpus: number) {

@@ -92,11 +92,9 @@ function operations(tracefs: Tracefs, options: MountOptions): Operations {
         return [0, fd, { directIo: true, nonseekable: node.kind === 'file' && !node.seekable }];
       }),
     read: (_path, fd, to, size, offset, done, request) =>
-      answer(done, async () => {
-        const bytes = await tracefs.read(fd, size, offset, ioOf(request));
-        to.set(bytes);
-        return [bytes.length];
-      }),
+      answer(done, async () => [
+        await tracefs.read(fd, to.subarray(0, size), offset, ioOf(request)),
+      ]),
     write: (_path, fd, from, size, _offset, done, request) =>
       answer(done, async () => [await tracefs.write(fd, from.subarray(0, size), ioOf(request))]),
     poll: (_path, fd, notify, done) =>

@@ -5,6 +5,7 @@ import { button, byName, type Dir, dir, type File, show, showStore, stream } fro
 import { ringStats } from './ring-stats.ts';
 import { type SimCallbacks, simDir } from './sim-dir.ts';
 import { TracePipe } from './trace-pipe.ts';
+import { TracePipeRaw } from './trace-pipe-raw.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
 /** The modes that tracefs gives its root and eventfs its directories. */
@@ -55,6 +56,7 @@ function hypervisorDir(remote: TraceRemote): Dir {
             stats: show(async () => ringStats(await remote.stats(cpu))),
             trace: traceFile(remote, cpu, 0o440),
             trace_pipe: tracePipe(remote, cpu, 0o440),
+            trace_pipe_raw: stream(0o440, (task) => TracePipeRaw.open(remote, cpu, task)),
           }),
       ),
     ),

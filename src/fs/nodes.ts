@@ -30,7 +30,8 @@ export interface HowToOpen {
 
 /** What one open(2) returned: the kernel's struct file. A missing operation is EINVAL. */
 export interface OpenFile {
-  read?(size: number, offset: number, io: Io): Awaitable<Uint8Array>;
+  /** Fills `to` from its start on, straight from where it is made; returns how much it gave. */
+  read?(to: Uint8Array, offset: number, io: Io): Awaitable<number>;
   /** Takes all of it or throws. */
   write?(data: Uint8Array, io: Io): Awaitable<void>;
   /**
@@ -128,6 +129,6 @@ export function stream(mode: number, open: (task: HostTask) => Awaitable<OpenFil
 }
 
 function reader(get: (task: HostTask) => Awaitable<string>): NonNullable<OpenFile['read']> {
-  return async (size, offset, io) =>
-    Buffer.from(await get(io.task), 'latin1').subarray(offset, offset + size);
+  return async (to, offset, io) =>
+    Buffer.from(await get(io.task), 'latin1').copy(to, 0, offset, offset + to.length);
 }

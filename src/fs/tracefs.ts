@@ -120,8 +120,8 @@ export class Tracefs {
     return fd;
   }
 
-  /** read(2), or pread(2): the caller keeps the position. */
-  async read(fd: number, size: number, offset: number, io: Io): Promise<Uint8Array> {
+  /** read(2) into `to`, or pread(2): the caller keeps the position. Returns how much it was. */
+  async read(fd: number, to: Uint8Array, offset: number, io: Io): Promise<number> {
     const handle = this.#handle(fd);
     const { file, readable } = handle;
     if (!readable) throw new ErrnoError('EBADF', 'opened for writing only');
@@ -130,7 +130,7 @@ export class Tracefs {
     handle.user = io.task;
     this.#reading++;
     try {
-      return await file.read(size, offset, io);
+      return await file.read(to, offset, io);
     } catch (error) {
       // Nearly always the signal ends the reader, and its descriptors are closed next.
       if (error instanceof ErrnoError && error.code === 'EINTR')

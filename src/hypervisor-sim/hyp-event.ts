@@ -62,6 +62,8 @@ export interface HypEvent {
   readonly printFmt: string;
   /** Writes the entry at `at`; one value a field, in the order of the declaration. */
   write(to: SharedMemory, at: number, id: number, ...values: FieldValue[]): void;
+  /** The fields of the entry at `at`, in the order of the declaration. */
+  values(from: SharedMemory, at: number): FieldValue[];
   /** Appends the fields of the entry at `at`, as its print format says. */
   print(from: SharedMemory, at: number, to: TraceSeq): void;
 }
@@ -86,6 +88,7 @@ export function hypEvent(
     size,
     fields,
     printFmt: typeof format === 'string' ? printFmt(format, args) : '"Unknown"',
+    values: (from, at) => fields.map((field) => getField(from, at + field.offset, field)),
     print: printer(format, args, fields),
     write(to, at, id, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0) {
       to.view.setUint32(at + size - 4, 0, true); // The last field may not reach the last byte.
@@ -168,6 +171,10 @@ function getLow(from: SharedMemory, at: number, field: Field): number {
   if (field.size === 1) return from.view.getUint8(at);
   if (field.size === 2) return from.view.getUint16(at, true);
   return field.signed ? from.view.getInt32(at, true) : from.view.getUint32(at, true);
+}
+
+function getField(from: SharedMemory, at: number, field: Field): FieldValue {
+  return field.size === 8 ? from.view.getBigUint64(at, true) : getLow(from, at, field);
 }
 
 /** A part of a print format: text, or a field and how to print it. */

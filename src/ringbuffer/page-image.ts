@@ -37,11 +37,11 @@ export interface PageImage {
   readonly lost: number | undefined;
 }
 
-/** Writes an image of PAGE_SIZE bytes. */
+/** Writes an image into the first PAGE_SIZE bytes of `to`. */
 export function putPageImage(to: Uint8Array, { timeStamp, data, lost }: PageImage): void {
   const view = new DataView(to.buffer, to.byteOffset, PAGE_SIZE);
-  to.fill(0);
   to.set(data, PAGE_DATA);
+  to.fill(0, PAGE_DATA + data.length, PAGE_SIZE);
   view.setBigUint64(TIME_STAMP, BigInt(timeStamp), true);
   let commit = BigInt(data.length);
   if (lost !== 0) commit |= RB_MISSED_EVENTS;

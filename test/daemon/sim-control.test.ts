@@ -50,9 +50,14 @@ class Sim {
 
   async cat(path: string): Promise<string> {
     const fd = await this.fs.open(`/${path}`, constants.O_RDONLY, TASK);
-    const text = Buffer.from(await this.fs.read(fd, 65_536, 0, IO)).toString();
+    const text = await this.read(fd);
     await this.fs.release(fd);
     return text;
+  }
+
+  async read(fd: number): Promise<string> {
+    const bytes = Buffer.alloc(65_536);
+    return bytes.toString('utf8', 0, await this.fs.read(fd, bytes, 0, IO));
   }
 
   async write(path: string, text: string, io = IO): Promise<void> {
@@ -131,7 +136,7 @@ describe('tracing in virtual time', () => {
     await sim.write('hypervisor/tracing_on', '1');
     await sim.write('sim/clock', 'advance 100us');
     const fd = await sim.fs.open('/hypervisor/trace_pipe', constants.O_RDONLY, TASK);
-    const text = Buffer.from(await sim.fs.read(fd, 65_536, 0, IO)).toString();
+    const text = await sim.read(fd);
     await sim.fs.release(fd);
     const times = text
       .split('\n')
@@ -231,7 +236,7 @@ describe('sim/hypercall', () => {
     await sim.write('sim/clock', 'advance 1ms');
     await sim.write('sim/hypercall', '__pkvm_teardown_tracing');
     const fd = await sim.fs.open('/hypervisor/trace_pipe', constants.O_RDONLY, TASK);
-    await expect(sim.fs.read(fd, 65_536, 0, IO)).rejects.toThrow('ENODEV:');
+    await expect(sim.read(fd)).rejects.toThrow('ENODEV:');
     await sim.fs.release(fd);
     await sim.write('hypervisor/tracing_on', '0');
     walkOwnership(sim.hypervisor);
@@ -280,7 +285,7 @@ describe('sim/cpus', () => {
     await sim.write('sim/cpus/cpu2/online', '1');
     await sim.write('sim/cpus/cpu2/online', '0');
     const fd = await pipe(2);
-    expect(Buffer.from(await sim.fs.read(fd, 4_096, 0, IO)).toString()).toContain('reason=psci');
+    expect(await sim.read(fd)).toContain('reason=psci');
     await sim.fs.release(fd);
     await expect(pipe(3)).rejects.toThrow('ENODEV:');
     expect(await sim.cat('hypervisor/per_cpu/cpu3/stats')).toContain('entries: 0\n');
@@ -299,7 +304,7 @@ describe('sim/vms', () => {
     const fd = await sim.fs.open('/sim/vms/0x1000/state', constants.O_RDONLY, TASK);
     await sim.write('sim/scenario', 'idle');
     expect(() => sim.fs.lookup('/sim/vms/0x1000')).toThrow('ENOENT:');
-    await expect(sim.fs.read(fd, 100, 0, IO)).rejects.toThrow('ENOENT:');
+    await expect(sim.read(fd)).rejects.toThrow('ENOENT:');
   });
 
   test('shows a VM without vCPUs as created', async () => {

@@ -38,6 +38,7 @@ test('the tree is the kernel series’', () => {
     'hypervisor/per_cpu/cpu0/stats 440',
     'hypervisor/per_cpu/cpu0/trace 440',
     'hypervisor/per_cpu/cpu0/trace_pipe 440',
+    'hypervisor/per_cpu/cpu0/trace_pipe_raw 440',
     'hypervisor/selftest_event 640',
     'hypervisor/trace 640',
     'hypervisor/trace_clock 440',

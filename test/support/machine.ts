@@ -120,7 +120,8 @@ export class TestMachine {
   }
 
   async read(fd: number, size = 65_536, offset = 0, io = this.io()): Promise<string> {
-    return Buffer.from(await this.fs.read(fd, size, offset, io)).toString('latin1');
+    const bytes = Buffer.alloc(size);
+    return bytes.toString('latin1', 0, await this.fs.read(fd, bytes, offset, io));
   }
 
   async close(fd: number): Promise<void> {

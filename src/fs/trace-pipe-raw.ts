@@ -1,0 +1,63 @@
+import { assert } from '../assert.ts';
+import type { HostTask } from '../host-task.ts';
+import { PAGE_SIZE } from '../units.ts';
+import type { Io, OpenFile } from './nodes.ts';
+import { PipeWaiter } from './pipe-waiter.ts';
+import type { TraceRemote } from './trace-remote.ts';
+
+/**
+ * An open trace_pipe_raw: one CPU's events as page images, each event given to one reader only.
+ * A read for pages gives as many whole ones as there are now, one at least; a shorter read gives
+ * the start of one, and those after it the rest of that page.
+ */
+export class TracePipeRaw implements OpenFile {
+  readonly #waiter: PipeWaiter;
+  readonly #page = new Uint8Array(PAGE_SIZE);
+  /** What a short read left over of `#page`: from here on; nothing at its end. */
+  #taken = PAGE_SIZE;
+
+  private constructor(waiter: PipeWaiter) {
+    this.#waiter = waiter;
+  }
+
+  /** Loads the buffer if need be. @throws ErrnoError as TraceRemote.getReader. */
+  static async open(remote: TraceRemote, cpu: number, task: HostTask): Promise<TracePipeRaw> {
+    return new TracePipeRaw(await PipeWaiter.open(remote, cpu, task));
+  }
+
+  release(): Promise<void> {
+    return this.#waiter.release();
+  }
+
+  /** @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted. */
+  async read(to: Uint8Array, _offset: number, io: Io): Promise<number> {
+    if (to.length === 0) return 0;
+    return this.#waiter.untilSome(() => this.#take(to, io.task), io);
+  }
+
+  /** Ready as soon as there is an event, or the rest of a page. */
+  poll(onNews?: () => void): boolean {
+    const hasEvents = this.#waiter.poll(onNews);
+    return this.#taken < PAGE_SIZE || hasEvents;
+  }
+
+  #take(to: Uint8Array, task: HostTask): number | undefined {
+    const [reader] = this.#waiter.readers;
+    assert(reader !== undefined, 'an open pipe’s CPU has a ring');
+    if (this.#taken < PAGE_SIZE) return this.#takeRest(to);
+    let size = 0;
+    while (size + PAGE_SIZE <= to.length && reader.readPage(to.subarray(size), task))
+      size += PAGE_SIZE;
+    if (size > 0) return size;
+    if (to.length >= PAGE_SIZE || !reader.readPage(this.#page, task)) return undefined;
+    this.#taken = 0;
+    return this.#takeRest(to);
+  }
+
+  #takeRest(to: Uint8Array): number {
+    const rest = this.#page.subarray(this.#taken, this.#taken + to.length);
+    to.set(rest);
+    this.#taken += rest.length;
+    return rest.length;
+  }
+}
