@@ -17,7 +17,10 @@ missing_packages() {
   command -v make > /dev/null || echo make
   command -v g++ > /dev/null || echo g++
   command -v python3 > /dev/null || echo python3
-  if [ "$tests" = yes ]; then command -v busybox > /dev/null || echo busybox; fi
+  if [ "$tests" = yes ]; then
+    command -v busybox > /dev/null || echo busybox
+    command -v trace-cmd > /dev/null || echo trace-cmd
+  fi
 }
 
 apt_name() {

@@ -6,6 +6,7 @@ import type {
   TraceRemoteCallbacks,
 } from '../fs/trace-remote.ts';
 import type { PageAllocator } from '../host-sim/page-allocator.ts';
+import { vcpuThreadName } from '../host-sim/vcpu-threads.ts';
 import type { HostTask } from '../host-task.ts';
 import { HYP_EVENTS, hypEventId } from '../hypervisor-sim/hyp-events.ts';
 import { hypTraceDescSize, putHypTraceDesc } from '../hypervisor-sim/hyp-trace-desc.ts';
@@ -13,7 +14,7 @@ import type { HypercallName, Register } from '../hypervisor-sim/hypercalls.ts';
 import type { Hypervisor } from '../hypervisor-sim/hypervisor.ts';
 import { pfnOf, physToVirt } from '../hypervisor-sim/memory.ts';
 import { BPAGE_SIZE } from '../ringbuffer/page-link.ts';
-import type { RemotePages } from '../ringbuffer/remote-reader.ts';
+import type { RemotePages } from '../ringbuffer/remote.ts';
 import { PAGE_SIZE, pagesFor } from '../units.ts';
 import { type Snapshot, startHypTraceClock } from './hyp-trace-clock.ts';
 
@@ -64,6 +65,10 @@ export class HypTrace implements TraceRemoteCallbacks {
 
   now(): number {
     return this.#host.now();
+  }
+
+  vcpuName(pid: number): string {
+    return vcpuThreadName(pid);
   }
 
   settledUntil(): number {

@@ -5,6 +5,7 @@ import { ScenarioError } from '../host-sim/scenario-file.ts';
 import type { HypEvent } from '../hypervisor-sim/hyp-event.ts';
 import { NS_PER_MS } from '../units.ts';
 import { detach } from './detach.ts';
+import { execCommand } from './exec.ts';
 import { EXIT, ExitError } from './exit-code.ts';
 import { createLog, LOG_LEVELS } from './log.ts';
 import { canonical, isOurs, unmount } from './mountpoint.ts';
@@ -41,6 +42,11 @@ interface MountFlags extends MachineFlags {
   readonly detach: boolean;
 }
 
+interface ExecFlags extends MachineFlags {
+  readonly virtual: boolean;
+  readonly mount?: string;
+}
+
 interface RunFlags extends MachineFlags {
   readonly for: number;
   readonly events?: readonly HypEvent[];
@@ -51,6 +57,7 @@ interface RunFlags extends MachineFlags {
 const STDOUT = 1;
 
 const program = new Command('pkvm-tracefs')
+  .enablePositionalOptions()
   .description('A simulated pKVM hypervisor, traced through a tracefs that any shell can read.')
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? EXIT.OK : EXIT.USAGE));
 
@@ -106,6 +113,16 @@ program
   .argument('<dir>', 'where it is mounted')
   .action((dir: string) => exitWith(() => umountCommand(canonical(dir))));
 
+withMachineOptions(program.command('exec'))
+  .description('run a command where /sys/kernel/tracing is the simulator, for it alone')
+  .argument('<command...>', 'after --')
+  .option('--virtual', 'let time move only when sim/clock says so', false)
+  .option('--mount <dir>', 'of a daemon that runs already, instead of one of its own')
+  .passThroughOptions()
+  .action((command: string[], flags: ExecFlags) =>
+    exitWith(() => execCommand(command, mountArgsOf(flags), flags.mount)),
+  );
+
 async function mountCommand(mountpoint: string, flags: MountFlags): Promise<number> {
   const { virtual, sim, allowOther, sizeZero } = flags;
   const machine = machineOptions(flags, hostCpus); // Says what is wrong with a scenario at once.
@@ -135,6 +152,15 @@ async function sinkOf({ raw, perfetto }: RunFlags, cpus: number): Promise<TraceS
   } catch (error) {
     throw new ExitError(EXIT.CANNOT_CREATE, (error as Error).message);
   }
+}
+
+/** The options of exec that its daemon gets. */
+function mountArgsOf({ mount: _, virtual, ...flags }: ExecFlags): string[] {
+  const values = Object.entries(flags).map(([name, value]) => [
+    `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+    value === Number.POSITIVE_INFINITY ? 'max' : `${value}`,
+  ]);
+  return [...values.flat(), ...(virtual ? ['--virtual'] : [])];
 }
 
 function machineOptions(flags: MachineFlags, defaultCpus: number) {

@@ -7,21 +7,49 @@ import {
 } from '../ringbuffer/event-header.ts';
 import type { RemoteEvent, RemoteField } from './trace-remote.ts';
 
+const field = (type: string, name: string, offset: number, size: number, signed = false) => ({
+  type,
+  name,
+  offset,
+  size,
+  signed,
+});
+
+const COMMON_TYPE = field('unsigned short', 'common_type', 0, 2);
+
+/** What an entry starts with in hypervisor/: its event's id. */
+export const STRICT_COMMON: readonly RemoteField[] = [COMMON_TYPE];
+/** And in an instance, as all entries of the kernel's own. */
+export const FULL_COMMON: readonly RemoteField[] = [
+  COMMON_TYPE,
+  field('unsigned char', 'common_flags', 2, 1),
+  field('unsigned char', 'common_preempt_count', 3, 1),
+  field('int', 'common_pid', 4, 4, true),
+];
+
 /** The text of events/SYSTEM/EVENT/format, from which tools learn how to read an entry. */
-export function eventFormat({ name, id, fields, printFmt }: RemoteEvent): string {
-  const common = { type: 'unsigned short', name: 'common_type', offset: 0, size: 2, signed: false };
+export function eventFormat(
+  { name, id, fields, printFmt }: RemoteEvent,
+  common = STRICT_COMMON,
+): string {
+  const shift = sizeOf(common) - sizeOf(STRICT_COMMON);
+  const shifted = fields.map((each) => ({ ...each, offset: each.offset + shift }));
   return [
     `name: ${name}`,
     `ID: ${id}`,
     'format:',
-    fieldLine(common),
+    ...common.map(fieldLine),
     '',
-    ...fields.map(fieldLine),
+    ...shifted.map(fieldLine),
     ...(fields.length > 0 ? [''] : []),
     `print fmt: ${printFmt}`,
     '',
   ].join('\n');
 }
+
+/** Of fields that follow each other without gaps. */
+export const sizeOf = (fields: readonly RemoteField[]): number =>
+  fields.reduce((size, each) => size + each.size, 0);
 
 function fieldLine({ type, name, offset, size, signed }: RemoteField): string {
   return `\tfield:${type} ${name};\toffset:${offset};\tsize:${size};\tsigned:${signed ? 1 : 0};`;

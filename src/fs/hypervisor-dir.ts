@@ -1,9 +1,12 @@
 import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
 import { eventFormat, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
+import { Instance } from './instance-dir.ts';
 import { formatSwitch, parseEnable, parseU8, parseULong } from './kstrto.ts';
 import { button, byName, type Dir, dir, type File, show, showStore, stream } from './nodes.ts';
 import { ringStats } from './ring-stats.ts';
 import { type SimCallbacks, simDir } from './sim-dir.ts';
+import { topLevelEvents, topLevelFiles } from './top-level.ts';
+import { TraceOutput } from './trace-output.ts';
 import { TracePipe } from './trace-pipe.ts';
 import { TracePipeRaw } from './trace-pipe-raw.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
@@ -12,10 +15,22 @@ import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 const ROOT_MODE = 0o700;
 const EVENTS_MODE = 0o755;
 
-/** The root of the mount: a tracefs with nothing but the hypervisor in it, and its simulation. */
+/**
+ * The root of the mount: hypervisor/ as the series has it, and beside it the same buffer as a
+ * whole tracefs, for tools; the top level and instances/hypervisor are one.
+ */
 export function tracefsRoot(remote: TraceRemote, sim?: SimCallbacks): Dir {
+  const instance = new Instance(remote);
+  const { events, ...files } = instance.files();
   return dir(
-    { hypervisor: hypervisorDir(remote), ...(sim === undefined ? {} : { sim: simDir(sim) }) },
+    {
+      ...files,
+      ...topLevelFiles(remote, instance),
+      events: topLevelEvents(events as Dir),
+      hypervisor: hypervisorDir(remote),
+      instances: dir({ hypervisor: dir({ events: events as Dir, ...files }) }),
+      ...(sim === undefined ? {} : { sim: simDir(sim) }),
+    },
     ROOT_MODE,
   );
 }
@@ -78,7 +93,12 @@ const traceFile = (remote: TraceRemote, cpu: CpuFilter, mode: number): File =>
   button(mode, (task) => remote.reset(cpu, task), { mayOpenToRead: false });
 
 const tracePipe = (remote: TraceRemote, cpu: CpuFilter, mode: number): File =>
-  stream(mode, (task) => TracePipe.open(remote, cpu, task));
+  stream(mode, (task) =>
+    TracePipe.open(remote, cpu, task, {
+      output: new TraceOutput(remote.callbacks.events),
+      ends: false,
+    }),
+  );
 
 const nameOf = (event: RemoteEvent): string => event.name;
 

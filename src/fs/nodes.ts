@@ -26,6 +26,8 @@ export interface HowToOpen {
   readonly task: HostTask;
   readonly writes: boolean;
   readonly reads: boolean;
+  /** O_TRUNC. */
+  readonly truncates: boolean;
 }
 
 /** What one open(2) returned: the kernel's struct file. A missing operation is EINVAL. */
@@ -129,6 +131,12 @@ export function stream(mode: number, open: (task: HostTask) => Awaitable<OpenFil
 }
 
 function reader(get: (task: HostTask) => Awaitable<string>): NonNullable<OpenFile['read']> {
-  return async (to, offset, io) =>
-    Buffer.from(await get(io.task), 'latin1').copy(to, 0, offset, offset + to.length);
+  return async (to, offset, io) => give(Buffer.from(await get(io.task), 'latin1'), to, offset);
+}
+
+/** Fills `to` with what a text has from `offset` on, which may be beyond its end. */
+export function give(text: Uint8Array, to: Uint8Array, offset: number): number {
+  const given = text.subarray(offset, offset + to.length);
+  to.set(given);
+  return given.length;
 }

@@ -51,15 +51,21 @@ export class PipeWaiter {
   }
 
   /**
-   * Tries `take` until it gives something, and waits for events in between.
+   * Tries `take` until it gives something, and waits for events in between; 0 when `ended` says
+   * that there will be none.
    *
    * @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted.
    */
-  async untilSome<T>(take: () => T | undefined, io: Io): Promise<T> {
+  async untilSome(
+    take: () => number | undefined,
+    io: Io,
+    ended: () => boolean = () => false,
+  ): Promise<number> {
     for (;;) {
       const taken = take();
       if (taken !== undefined) return taken;
       if (io.nonblock) throw new ErrnoError('EAGAIN', 'no events');
+      if (ended()) return 0;
       await this.#waitForEvents(io);
     }
   }

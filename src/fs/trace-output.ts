@@ -21,19 +21,27 @@ const CPU_DIGITS = 3;
 const SECONDS_WIDTH = 5;
 const US_DIGITS = 6;
 
-/** Prints events as trace_pipe shows them, one line each. */
-export class TraceOutput {
+/** Makes a line of an event. */
+export interface LineOutput {
+  /**
+   * Appends the reader's peeked event, and before it how many were lost. False, and nothing
+   * appended, when it does not fit as a whole.
+   */
+  print(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): boolean;
+}
+
+/** What a line is made of. */
+export type PeekedEvent = Pick<RemoteReader, 'cpu' | 'ts' | 'lostEvents' | 'payload'>;
+
+/** Prints events as hypervisor/trace_pipe shows them, one line each. */
+export class TraceOutput implements LineOutput {
   readonly #events: ReadonlyMap<number, { name: Uint8Array; event: RemoteEvent }>;
 
   constructor(events: readonly RemoteEvent[]) {
     this.#events = new Map(events.map((event) => [event.id, { name: ascii(event.name), event }]));
   }
 
-  /**
-   * Appends the reader's peeked event, and before it how many were lost. False, and nothing
-   * appended, when it does not fit as a whole.
-   */
-  print(reader: RemoteReader, memory: SharedMemory, to: TraceSeq): boolean {
+  print(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): boolean {
     const start = to.length;
     if (reader.lostEvents > 0) printLost(reader, to);
     to.put(OPEN);
@@ -61,7 +69,7 @@ export class TraceOutput {
   }
 }
 
-function printLost(reader: RemoteReader, to: TraceSeq): void {
+export function printLost(reader: PeekedEvent, to: TraceSeq): void {
   to.put(CPU);
   to.putUnsigned(reader.cpu);
   to.put(LOST);

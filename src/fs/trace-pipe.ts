@@ -4,32 +4,44 @@ import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { TraceSeq } from '../trace-seq.ts';
 import type { Io, OpenFile } from './nodes.ts';
 import { PipeWaiter } from './pipe-waiter.ts';
-import { TraceOutput } from './trace-output.ts';
+import type { LineOutput } from './trace-output.ts';
 import type { TraceRemote } from './trace-remote.ts';
 
 /** The text of the kernel's trace_seq: two pages, less its bookkeeping. */
 const SEQ_SIZE = 8155;
 
+/** How a pipe shows events, and whether it has an end: when tracing is off and all was read. */
+export interface TracePipeStyle {
+  readonly output: LineOutput;
+  readonly ends: boolean;
+}
+
 /**
  * An open trace_pipe: the events of one CPU or all, as text, each given to one reader only.
- * A read waits for events and never returns 0; it keeps what did not fit for the next read.
+ * A read waits for events; it keeps what did not fit for the next read.
  */
 export class TracePipe implements OpenFile {
   readonly #remote: TraceRemote;
   readonly #waiter: PipeWaiter;
-  readonly #output: TraceOutput;
+  readonly #style: TracePipeStyle;
   readonly #seq = new TraceSeq(SEQ_SIZE);
   #taken = 0;
+  #hasRead = false;
 
-  private constructor(remote: TraceRemote, waiter: PipeWaiter) {
+  private constructor(remote: TraceRemote, waiter: PipeWaiter, style: TracePipeStyle) {
     this.#remote = remote;
     this.#waiter = waiter;
-    this.#output = new TraceOutput(remote.callbacks.events);
+    this.#style = style;
   }
 
   /** Loads the buffer if need be. @throws ErrnoError as TraceRemote.getReader. */
-  static async open(remote: TraceRemote, cpu: CpuFilter, task: HostTask): Promise<TracePipe> {
-    return new TracePipe(remote, await PipeWaiter.open(remote, cpu, task));
+  static async open(
+    remote: TraceRemote,
+    cpu: CpuFilter,
+    task: HostTask,
+    style: TracePipeStyle,
+  ): Promise<TracePipe> {
+    return new TracePipe(remote, await PipeWaiter.open(remote, cpu, task), style);
   }
 
   release(): Promise<void> {
@@ -39,7 +51,8 @@ export class TracePipe implements OpenFile {
   /** @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted. */
   async read(to: Uint8Array, _offset: number, io: Io): Promise<number> {
     if (to.length === 0) return 0;
-    return this.#waiter.untilSome(() => this.#take(to, io.task), io);
+    const ended = (): boolean => this.#style.ends && this.#hasRead && !this.#remote.isTracing;
+    return this.#waiter.untilSome(() => this.#take(to, io.task), io, ended);
   }
 
   /** Ready as soon as there is an event, or text left of one. */
@@ -60,6 +73,7 @@ export class TracePipe implements OpenFile {
     const text = this.#seq.bytes.subarray(this.#taken, end);
     to.set(text);
     this.#taken = end;
+    this.#hasRead = true;
     return text.length;
   }
 
@@ -70,7 +84,7 @@ export class TracePipe implements OpenFile {
     const { readers, buffer } = this.#waiter;
     const until = this.#horizon(readers, task);
     for (let next = oldest(readers, task); next; next = oldest(readers, task)) {
-      if (next.ts > until || !this.#output.print(next, buffer.memory, this.#seq)) break;
+      if (next.ts > until || !this.#style.output.print(next, buffer.memory, this.#seq)) break;
       next.consume();
     }
   }

@@ -1,7 +1,7 @@
 import { ErrnoError } from '../errno.ts';
 import { type HostTask, KERNEL_THREAD } from '../host-task.ts';
+import type { RemoteCallbacks, RemotePages } from '../ringbuffer/remote.ts';
 import { type CpuFilter, RemoteBuffer } from '../ringbuffer/remote-buffer.ts';
-import type { RemoteCallbacks, RemotePages } from '../ringbuffer/remote-reader.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import type { TraceSeq } from '../trace-seq.ts';
 import { KIB } from '../units.ts';
@@ -48,6 +48,8 @@ export interface TraceRemoteCallbacks extends RemoteCallbacks {
   readonly cpus: readonly number[];
   /** In the order of their names. */
   readonly events: readonly RemoteEvent[];
+  /** The name of the vCPU's thread that has this pid. */
+  vcpuName(pid: number): string;
   /** The trace clock's time, in ns. */
   now(): number;
   /** A time, in ns and nearly now, of before which no CPU has an event that is not committed. */
@@ -90,6 +92,11 @@ export class TraceRemote {
   /** `tracing_on`, once a start or stop that is under way is through. */
   tracingOn(): Promise<boolean> {
     return this.#lock.run(() => this.#isOn);
+  }
+
+  /** The same, as of now. */
+  get isTracing(): boolean {
+    return this.#isOn;
   }
 
   /** The size for the next load in KiB, and whether there is a buffer now. */
@@ -197,6 +204,11 @@ export class TraceRemote {
   async shutDown(): Promise<void> {
     await this.setTracing(false, KERNEL_THREAD);
     for (const pipe of this.pipes) pipe.hangUp();
+  }
+
+  /** The loaded buffer, for who reads and takes nothing. */
+  loadedBuffer(): Promise<RemoteBuffer | undefined> {
+    return this.#lock.run(() => this.#buffer);
   }
 
   isEnabled(event: RemoteEvent): boolean {

@@ -114,7 +114,8 @@ export class Tracefs {
     const access = flags & (open.O_WRONLY | open.O_RDWR);
     const readable = access !== open.O_WRONLY;
     const writable = access !== open.O_RDONLY;
-    const file = await node.open({ task, reads: readable, writes: writable });
+    const truncates = (flags & open.O_TRUNC) !== 0;
+    const file = await node.open({ task, reads: readable, writes: writable, truncates });
     const fd = this.#nextFd++;
     this.#handles.set(fd, { file, readable, writable, user: task });
     return fd;

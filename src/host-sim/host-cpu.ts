@@ -8,12 +8,13 @@ import {
   type Register,
 } from '../hypervisor-sim/hypercalls.ts';
 import { CpuOffError, type Hypervisor } from '../hypervisor-sim/hypervisor.ts';
-import { KIB, PAGE_SIZE } from '../units.ts';
+import { PAGE_SIZE } from '../units.ts';
 import { cpuDown, cpuUp } from './cpu-hotplug.ts';
 import { hostTask, type Task } from './host-task.ts';
 import type { PageAllocator } from './page-allocator.ts';
 import { Prng } from './prng.ts';
 import { runsOn, type Scenario } from './scenario.ts';
+import { vmPid } from './vcpu-threads.ts';
 
 export interface HostCpuOptions {
   readonly hypervisor: Hypervisor;
@@ -44,7 +45,7 @@ export class HostCpu {
   readonly #waitUntilOn: () => void;
   readonly #tasks: { steps: Task; readyAt: number }[];
   #turn = 0;
-  #nextPid: number;
+  #vms = 0;
 
   constructor(options: HostCpuOptions) {
     const { hypervisor, cpu, pages, scenario, seed, now, waitUntilOn } = options;
@@ -55,7 +56,6 @@ export class HostCpu {
     this.prng = new Prng(seed, cpu);
     this.now = now;
     this.#waitUntilOn = waitUntilOn;
-    this.#nextPid = (cpu + 1) * KIB;
     this.#tasks = scenario.tasks
       .filter((plan) => runsOn(plan, cpu))
       .map((plan) => ({ steps: hostTask(this, plan), readyAt: 0 }));
@@ -97,9 +97,9 @@ export class HostCpu {
     while (this.step() > 0);
   }
 
-  /** A pid for one more thread of a VM. */
-  newPid(): number {
-    return this.#nextPid++;
+  /** A pid for the first vCPU's thread of one more VM; those of the others follow. */
+  newVmPid(): number {
+    return vmPid(this.cpu, this.#vms++);
   }
 
   /** A hypercall; returns its x1, or x0 where there is no such call: an error is below zero. */

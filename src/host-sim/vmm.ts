@@ -53,6 +53,7 @@ export function* runVm(host: HostCpu, guest: Guest): Task {
 class Vm {
   readonly #host: HostCpu;
   readonly #guest: Guest;
+  readonly #firstPid: number;
   readonly #vcpus: Vcpu[] = [];
   /** Pages that the guest has, and those taken for it that it could not be given. */
   readonly #guestPages: number[] = [];
@@ -64,6 +65,7 @@ class Vm {
   constructor(host: HostCpu, guest: Guest) {
     this.#host = host;
     this.#guest = guest;
+    this.#firstPid = host.newVmPid();
   }
 
   /** False when it could not be made. */
@@ -90,7 +92,7 @@ class Vm {
     const host = yield* this.#allocShared();
     const hyp = this.#alloc(HYP_VCPU_PAGES);
     if (host === undefined || hyp === undefined) return false;
-    const pid = this.#host.newPid();
+    const pid = this.#firstPid + idx;
     this.#put(host + KVM_VCPU.HANDLE, this.#handle);
     this.#put(host + KVM_VCPU.VCPU_IDX, idx);
     this.#put(host + KVM_VCPU.PID, pid);

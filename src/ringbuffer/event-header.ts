@@ -51,9 +51,12 @@ export function eventSize(length: number): number {
 const lengthWordSize = (payload: number): number =>
   payload / RB_ALIGNMENT <= RINGBUF_TYPE_DATA_TYPE_LEN_MAX ? 0 : 4;
 
+/** Memory of either kind. */
+type Viewed = Pick<SharedMemory, 'view'>;
+
 /** Writes an event's header; returns where its payload goes. */
 export function putEventHeader(
-  memory: SharedMemory,
+  memory: Viewed,
   at: number,
   length: number,
   timeDelta: number,
@@ -69,7 +72,7 @@ export function putEventHeader(
 }
 
 /** Writes a TIME_EXTEND of `delta` ns; returns where the event it belongs to goes. */
-export function putTimeExtend(memory: SharedMemory, at: number, delta: number): number {
+export function putTimeExtend(memory: Viewed, at: number, delta: number): number {
   const low = delta % TIME_DELTA_LIMIT;
   memory.view.setUint32(at, packHeader(RINGBUF_TYPE_TIME_EXTEND, low), true);
   memory.view.setUint32(at + EVENT_HEADER_SIZE, Math.floor(delta / TIME_DELTA_LIMIT), true);

@@ -1,5 +1,6 @@
 import type { HostTask } from '../host-task.ts';
-import { type RemoteCallbacks, type RemotePages, RemoteReader } from './remote-reader.ts';
+import type { RemoteCallbacks, RemotePages } from './remote.ts';
+import { RemoteReader } from './remote-reader.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 /** One CPU, or the kernel's RING_BUFFER_ALL_CPUS. */

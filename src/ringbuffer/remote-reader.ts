@@ -1,6 +1,7 @@
 import { assert } from '../assert.ts';
 import { ErrnoError } from '../errno.ts';
 import type { HostTask } from '../host-task.ts';
+import { PAGE_SIZE } from '../units.ts';
 import { PAGE_DATA, PAGE_DATA_SIZE, pageCommit, pageTimeStamp } from './buffer-page.ts';
 import {
   EVENT_HEADER_SIZE,
@@ -14,32 +15,8 @@ import {
 } from './event-header.ts';
 import { metaEntries, metaLostEvents, metaOverrun, metaReaderId } from './meta-page.ts';
 import { putPageImage } from './page-image.ts';
+import type { RemoteCallbacks, RemotePages, RingStats } from './remote.ts';
 import type { SharedMemory } from './shared-memory.ts';
-
-/** One CPU's ring as the host sees it. */
-export interface RemotePages {
-  readonly cpu: number;
-  readonly meta: number;
-  readonly pages: readonly number[];
-}
-
-/** What the host asks of the ring's side; both may throw an ErrnoError. */
-export interface RemoteCallbacks {
-  swapReaderPage(cpu: number, task: HostTask): void;
-  reset(cpu: number, task: HostTask): void;
-  /** Whether a CPU is up, and how often it came up since it was first; 0 if it always was. */
-  isOnline(cpu: number): boolean;
-  timesUp(cpu: number): number;
-}
-
-/** The counters of per_cpu/cpuN/stats, in events, bytes and ns. */
-export interface RingStats {
-  readonly entries: number;
-  readonly overrun: number;
-  readonly bytes: number;
-  readonly oldestEventTs: number;
-  readonly readEvents: number;
-}
 
 /**
  * The host's side of one CPU's ring: it takes events from the reader page, and asks for the next
@@ -159,6 +136,31 @@ export class RemoteReader {
       while (!this.#peeked && this.#readOffset < commit) this.#decode();
     }
     return true;
+  }
+
+  /**
+   * Images of all pages with unread events, in their order, without taking any. A page that the
+   * writer overwrites meanwhile is left out.
+   */
+  copyUnreadPages(task: HostTask): Uint8Array[] {
+    this.poll();
+    this.peek(task); // The oldest page becomes the reader's, where it is safe.
+    const stamp = (page: number): number => pageTimeStamp(this.#memory, page);
+    return this.#unreadPages()
+      .sort((a, b) => stamp(a) - stamp(b))
+      .flatMap((page) => {
+        const image = new Uint8Array(PAGE_SIZE);
+        const isReaders = page === this.#readerPage;
+        const [start, timeStamp] = isReaders
+          ? [this.#readOffset, this.#readStamp]
+          : [0, stamp(page)];
+        const data = this.#memory.bytes.subarray(
+          page + PAGE_DATA + start,
+          page + PAGE_DATA + pageCommit(this.#memory, page),
+        );
+        putPageImage(image, { timeStamp, data, lost: 0 });
+        return isReaders || stamp(page) === timeStamp ? [image] : [];
+      });
   }
 
   /** Drops all events, here and in the ring. */

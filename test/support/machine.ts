@@ -1,4 +1,5 @@
 import { constants } from 'node:fs';
+import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
 import { HypTrace } from '../../src/daemon/hyp-trace.ts';
 import { ErrnoError } from '../../src/errno.ts';
@@ -116,7 +117,7 @@ export class TestMachine {
   }
 
   open(path: string, flags: number): Promise<number> {
-    return this.fs.open(`/hypervisor/${path}`, flags, this.task);
+    return this.fs.open(join('/hypervisor', path), flags, this.task);
   }
 
   async read(fd: number, size = 65_536, offset = 0, io = this.io()): Promise<string> {

@@ -1,0 +1,192 @@
+import { ErrnoError } from '../errno.ts';
+import { KERNEL_THREAD } from '../host-task.ts';
+import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
+import { copyUnread } from '../ringbuffer/unread-events.ts';
+import { TraceSeq } from '../trace-seq.ts';
+import { KIB } from '../units.ts';
+import { eventFormat, FULL_COMMON, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
+import { InstanceEvents } from './instance-events.ts';
+import { InstanceOutput, traceHeader } from './instance-output.ts';
+import { formatSwitch, parseULong } from './kstrto.ts';
+import { byName, dir, type File, give, type Node, show, showStore, stream } from './nodes.ts';
+import { ringStats } from './ring-stats.ts';
+import { TracePipe } from './trace-pipe.ts';
+import { TracePipeRaw } from './trace-pipe-raw.ts';
+import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
+
+const EVENTS_MODE = 0o755;
+const WRITABLE = 0o640;
+const READABLE = 0o440;
+const SYSTEM = 'hypervisor';
+
+/** A line of text for each of so many events at a time. */
+const TEXT_SIZE = 64 * KIB;
+
+/**
+ * The buffer of a remote as a whole instance, as the kernel's own are: what trace-cmd reads and
+ * writes. hypervisor/ is another view of the same buffer; an event goes to one reader of both.
+ */
+export class Instance {
+  readonly events: InstanceEvents;
+  readonly #remote: TraceRemote;
+
+  constructor(remote: TraceRemote) {
+    this.#remote = remote;
+    this.events = new InstanceEvents(remote);
+  }
+
+  /** The files that each instance has, the top level too. */
+  files(): Record<string, Node> {
+    const remote = this.#remote;
+    const { cpus } = remote.callbacks;
+    return {
+      buffer_size_kb: showStore(
+        async () => `${(await remote.bufferState()).sizeKb}\n`,
+        (written) => remote.setBufferSizeKb(parseULong(written)),
+      ),
+      buffer_total_size_kb: show(async () => {
+        const { sizeKb } = await remote.bufferState();
+        return `${sizeKb * BigInt(cpus.length)}\n`;
+      }),
+      current_tracer: choice('nop'),
+      events: dir(this.#eventFiles(), EVENTS_MODE),
+      per_cpu: dir(
+        byName(
+          cpus,
+          (cpu) => `cpu${cpu}`,
+          (cpu) =>
+            dir({
+              stats: show(async () => ringStats(await remote.stats(cpu))),
+              trace: this.#trace(cpu),
+              trace_pipe: this.#tracePipe(cpu),
+              trace_pipe_raw: stream(READABLE, (task) =>
+                TracePipeRaw.open(remote, cpu, task, (reader, memory, image) =>
+                  this.events.readPage(reader, memory, image, task),
+                ),
+              ),
+            }),
+        ),
+      ),
+      trace: this.#trace('all'),
+      trace_clock: choice('boot', '[boot]'),
+      trace_pipe: this.#tracePipe('all'),
+      tracing_on: showStore(
+        async () => formatSwitch(await remote.tracingOn()),
+        (written, task) => remote.setTracing(parseULong(written) !== 0n, task),
+      ),
+    };
+  }
+
+  #eventFiles(): Record<string, Node> {
+    const { events } = this.#remote.callbacks;
+    return {
+      enable: this.#enable(events),
+      header_event: show(() => HEADER_EVENT),
+      header_page: show(() => HEADER_PAGE),
+      [SYSTEM]: dir(
+        {
+          enable: this.#enable(events),
+          filter: filter(),
+          ...byName(
+            events,
+            ({ name }) => name,
+            (event) =>
+              dir(
+                {
+                  enable: this.#enable([event]),
+                  filter: filter(),
+                  format: show(() => eventFormat(event, FULL_COMMON)),
+                  id: show(() => `${event.id}\n`),
+                },
+                EVENTS_MODE,
+              ),
+          ),
+        },
+        EVENTS_MODE,
+      ),
+    };
+  }
+
+  /** Of some events: `0`, `1`, or `X` for a mixture. */
+  #enable(events: readonly RemoteEvent[]): File {
+    const remote = this.#remote;
+    return showStore(
+      () => {
+        const on = events.filter((event) => remote.isEnabled(event)).length;
+        return on === 0 ? '0\n' : on === events.length ? '1\n' : 'X\n';
+      },
+      (written, task) => {
+        const value = parseULong(written);
+        if (value > 1n) throw new ErrnoError('EINVAL', 'neither 0 nor 1');
+        for (const event of events) remote.enableEvent(event, value === 1n, task);
+      },
+    );
+  }
+
+  #tracePipe(cpu: CpuFilter): File {
+    const remote = this.#remote;
+    return stream(READABLE, (task) =>
+      TracePipe.open(remote, cpu, task, {
+        output: new InstanceOutput(this.events, remote.callbacks.events),
+        ends: true,
+      }),
+    );
+  }
+
+  /** All that waits to be read, taking none of it; O_TRUNC drops it. */
+  #trace(cpu: CpuFilter): File {
+    return {
+      kind: 'file',
+      mode: WRITABLE,
+      seekable: true,
+      size: () => 0,
+      open: async ({ task, reads, writes, truncates }) => {
+        if (writes && truncates) await this.#remote.reset(cpu, task);
+        const text = reads ? await this.#traceText(cpu) : Buffer.alloc(0);
+        return {
+          read: (to, offset) => give(text, to, offset),
+          write: () => {},
+        };
+      },
+    };
+  }
+
+  async #traceText(cpu: CpuFilter): Promise<Buffer> {
+    const buffer = await this.#remote.loadedBuffer();
+    const readers = buffer?.select(cpu) ?? [];
+    const { memory, events } = copyUnread(readers, KERNEL_THREAD);
+    const written = readers.reduce((sum, reader) => sum + reader.written, 0);
+    const texts = [Buffer.from(traceHeader(events.length, written, readers.length))];
+    // What others have taken before has told only them which vCPUs were loaded.
+    const output = new InstanceOutput(this.events.fromHere(), this.#remote.callbacks.events);
+    const seq = new TraceSeq(TEXT_SIZE);
+    for (const event of events) {
+      if (output.print(event, memory, seq)) continue;
+      texts.push(Buffer.from(seq.bytes.subarray(0, seq.length)));
+      seq.truncate(0);
+      output.print(event, memory, seq);
+    }
+    return Buffer.concat([...texts, seq.bytes.subarray(0, seq.length)]);
+  }
+}
+
+/** A file that offers one choice: it shows it in brackets where there could be others. */
+function choice(name: string, shown = name): File {
+  return showStore(
+    () => `${shown}\n`,
+    (written) => {
+      if (textOf(written) !== name) throw new ErrnoError('EINVAL', `only ${name}`);
+    },
+  );
+}
+
+/** All events pass; so the filter that is none can be set, and no other. */
+const filter = (): File =>
+  showStore(
+    () => 'none\n',
+    (written) => {
+      if (textOf(written) !== '0') throw new ErrnoError('EINVAL', 'no filters');
+    },
+  );
+
+const textOf = (written: Uint8Array): string => Buffer.from(written).toString('latin1').trim();

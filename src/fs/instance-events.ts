@@ -1,0 +1,110 @@
+import type { HostTask } from '../host-task.ts';
+import { PAGE_DATA, PAGE_DATA_SIZE } from '../ringbuffer/buffer-page.ts';
+import {
+  alignedPayload,
+  eventSize,
+  putEventHeader,
+  putTimeExtend,
+  TIME_DELTA_LIMIT,
+  TIME_EXTEND_SIZE,
+} from '../ringbuffer/event-header.ts';
+import { putPageImage } from '../ringbuffer/page-image.ts';
+import { entryIdAt, type RemoteReader } from '../ringbuffer/remote-reader.ts';
+import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
+import { FULL_COMMON, STRICT_COMMON, sizeOf } from './event-format.ts';
+import type { PeekedEvent } from './trace-output.ts';
+import type { TraceRemote } from './trace-remote.ts';
+
+const STRICT_SIZE = sizeOf(STRICT_COMMON);
+const FULL_SIZE = sizeOf(FULL_COMMON);
+const COMMON_PID = 4;
+const IDLE = '<idle>';
+
+/**
+ * The events of a remote as an instance shows them: with the four common fields that the kernel's
+ * own events have, of which common_pid is the thread of the vCPU that the CPU has loaded, 0 for
+ * none. Events do not carry that; each hyp_enter and hyp_exit says it for those after it.
+ */
+export class InstanceEvents {
+  readonly #remote: TraceRemote;
+  /** By event id, where in the entry it names the vCPU. */
+  readonly #vcpuFields: ReadonlyMap<number, number>;
+  readonly #pids = new Map<number, number>();
+  readonly #seen: Set<number>;
+
+  constructor(remote: TraceRemote, seen = new Set<number>()) {
+    this.#remote = remote;
+    this.#seen = seen;
+    this.#vcpuFields = new Map(
+      remote.callbacks.events.flatMap(({ id, fields }) =>
+        fields.filter(({ name }) => name === 'vcpu').map(({ offset }) => [id, offset] as const),
+      ),
+    );
+  }
+
+  /** The same for who starts to read elsewhere: of no CPU it knows which vCPU it has loaded. */
+  fromHere(): InstanceEvents {
+    return new InstanceEvents(this.#remote, this.#seen);
+  }
+
+  /** The pid that an event has; to be asked of each event, in their order on each CPU. */
+  pidOf({ cpu, payload }: PeekedEvent, memory: SharedMemory): number {
+    const field = this.#vcpuFields.get(entryIdAt(memory, payload));
+    if (field !== undefined) {
+      const vcpu = memory.view.getInt32(payload + field, true);
+      this.#pids.set(cpu, vcpu);
+      if (vcpu !== 0) this.#seen.add(vcpu);
+    }
+    return this.#pids.get(cpu) ?? 0;
+  }
+
+  nameOf(pid: number): string {
+    return pid === 0 ? IDLE : this.#remote.callbacks.vcpuName(pid);
+  }
+
+  /** The text of saved_cmdlines: each vCPU's thread that was seen. */
+  savedCmdlines(): string {
+    return [...this.#seen].map((pid) => `${pid} ${this.nameOf(pid)}\n`).join('');
+  }
+
+  /** Takes a page image of a reader's next events; false when there are none now. */
+  readPage(reader: RemoteReader, memory: SharedMemory, image: Uint8Array, task: HostTask): boolean {
+    if (!reader.peek(task)) return false;
+    const view = new DataView(image.buffer, image.byteOffset);
+    const { ts: timeStamp, lostEvents: lost } = reader;
+    let end = 0;
+    let last = timeStamp;
+    while (reader.peek(task)) {
+      if (end > 0 && reader.lostEvents > 0) break; // An image tells of that at its start.
+      const length = alignedPayload(reader.length - STRICT_SIZE + FULL_SIZE);
+      const delta = reader.ts - last;
+      const extend = delta >= TIME_DELTA_LIMIT ? TIME_EXTEND_SIZE : 0;
+      if (end + extend + eventSize(length) > PAGE_DATA_SIZE) break;
+      let at = PAGE_DATA + end;
+      if (extend > 0) at = putTimeExtend({ view }, at, delta);
+      at = putEventHeader({ view }, at, length, extend > 0 ? 0 : delta);
+      this.#putEntry(reader, memory, image, view, at);
+      last = reader.ts;
+      end += extend + eventSize(length);
+      reader.consume();
+    }
+    putPageImage(image, { timeStamp, data: image.subarray(PAGE_DATA, PAGE_DATA + end), lost });
+    return true;
+  }
+
+  #putEntry(
+    reader: RemoteReader,
+    memory: SharedMemory,
+    image: Uint8Array,
+    view: DataView,
+    at: number,
+  ): void {
+    const { payload, length } = reader;
+    image.fill(0, at, at + FULL_SIZE);
+    view.setUint16(at, entryIdAt(memory, payload), true);
+    view.setInt32(at + COMMON_PID, this.pidOf(reader, memory), true);
+    image.set(memory.bytes.subarray(payload + STRICT_SIZE, payload + length), at + FULL_SIZE);
+    const end = at + FULL_SIZE + length - STRICT_SIZE;
+    image.fill(0, end, at + alignedPayload(FULL_SIZE + length - STRICT_SIZE));
+  }
+}

@@ -1,0 +1,41 @@
+import { eventFormat, FULL_COMMON } from './event-format.ts';
+import type { Instance } from './instance-dir.ts';
+import { type Dir, dir, type Node, show } from './nodes.ts';
+import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
+
+const EVENTS_MODE = 0o755;
+
+/** What only the top level of a tracefs has. */
+export function topLevelFiles(remote: TraceRemote, instance: Instance): Record<string, Node> {
+  const { events } = remote.callbacks;
+  return {
+    available_events: show(() => events.map(({ name }) => `hypervisor:${name}\n`).join('')),
+    available_tracers: show(() => 'nop\n'),
+    printk_formats: show(() => ''),
+    saved_cmdlines: show(() => instance.events.savedCmdlines()),
+  };
+}
+
+/** The kernel's own event of a trace_marker: tools want one of ftrace's to be there. */
+const PRINT: RemoteEvent = {
+  name: 'print',
+  id: 5,
+  fields: [
+    { type: 'unsigned long', name: 'ip', offset: 2, size: 8, signed: false },
+    { type: 'char', name: 'buf[]', offset: 10, size: 0, signed: false },
+  ],
+  printFmt: '"%ps: %s", (void *)REC->ip, REC->buf',
+  print: () => {},
+};
+
+export const topLevelEvents = ({ children, mode }: Dir): Dir =>
+  dir(
+    {
+      ...children,
+      ftrace: dir(
+        { print: dir({ format: show(() => eventFormat(PRINT, FULL_COMMON)) }, EVENTS_MODE) },
+        EVENTS_MODE,
+      ),
+    },
+    mode,
+  );

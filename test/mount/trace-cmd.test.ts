@@ -1,0 +1,239 @@
+import { execFile } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Child, MAIN, test as withDaemon } from '../support/daemon.ts';
+
+const run = promisify(execFile);
+const ADVANCE = resolve('test/support/advance.sh');
+const BOOT = ['--scenario', 'boot', '--seed', '7'];
+
+/** A directory for trace.dat, of anybody. */
+let dir = '';
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'pkvm-tracefs-trace-cmd-'));
+  chmodSync(dir, 0o777);
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+/** Runs a shell's script where the simulator is the tracefs. */
+async function simulated(script: string, options: readonly string[], before: string[] = []) {
+  const [command = '', ...args] = [...before, process.execPath, MAIN, 'exec', ...options, '--'];
+  const child = new Child(command, [...args, 'bash', '-c', script], { cwd: dir });
+  expect(await child.exit(), child.stderr).toBe(0);
+  return child;
+}
+
+/** What trace-cmd report says: CPU, µs, task, event and fields. */
+async function report(): Promise<string[]> {
+  const { stdout } = await run('trace-cmd', ['report'], { cwd: dir, maxBuffer: 2 ** 26 });
+  expect(stdout).not.toMatch(/FAILED TO PARSE|UNKNOWN EVENT|DROPPED/);
+  return stdout
+    .split('\n')
+    .map((line) => /(\S+)-(\d+) +\[(\d+)\] *(\d+): (\w+): +(.*)$/.exec(line))
+    .filter((match) => match !== null)
+    .map(([, task, pid, cpu, ns, name, fields]) =>
+      [`${task}-${pid}`, Number(cpu), Math.floor(Number(ns) / 1000), name, fields].join(' '),
+    );
+}
+
+/** The events of guests and their memory, which no reader's hypercall adds to. */
+const EVENTS = ['psci_mem_protect', 'vcpu_illegal_trap', 'iommu_idmap', 'host_mem_abort'];
+
+/** The same by the text of a run from the same seed. */
+async function expected(forTime: string): Promise<string[]> {
+  const args = ['run', ...BOOT, '--for', forTime, '--events', EVENTS.join(',')];
+  const { stdout } = await run(process.execPath, [MAIN, ...args], { maxBuffer: 2 ** 26 });
+  return stdout
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => {
+      const [, cpu, time = '', name, fields] =
+        /^\[(\d+)\]\t *([\d.]+): (\w+) (.*)$/.exec(line) ?? [];
+      return [Number(cpu), Number(time.replace('.', '')), name, fields].join(' ');
+    });
+}
+
+const withoutTask = (line: string): string => line.slice(line.indexOf(' ') + 1);
+
+describe('trace-cmd record', () => {
+  test.for([['-B hypervisor'], [''], ['--nosplice'], ['-C boot']])(
+    '%s: its report has every event, as the text of a run has it',
+    async ([options]) => {
+      const chosen = EVENTS.map((name) => `-e hypervisor:${name}`).join(' ');
+      await simulated(
+        `trace-cmd record -q ${options} -b 1024 ${chosen} \
+         ${ADVANCE} 5ms`,
+        [...BOOT, '--virtual'],
+      );
+      const lines = await expected('5ms');
+      expect(lines.length).toBeGreaterThan(50);
+      expect((await report()).map(withoutTask)).toEqual(lines);
+    },
+  );
+
+  test('names the vCPUs that ran', async () => {
+    await simulated(
+      `trace-cmd record -q -b 1024 -e hypervisor:hyp_exit -e hypervisor:vcpu_illegal_trap \
+         ${ADVANCE} 3ms`,
+      [...BOOT, '--virtual'],
+    );
+    const lines = await report();
+    const guests = lines.filter((line) => line.includes('reason=eret_guest'));
+    expect(guests.length).toBeGreaterThan(20);
+    for (const line of guests) {
+      const [, vcpu] = / vcpu=(\d+)$/.exec(line) ?? [];
+      const pid = Number(vcpu);
+      expect(line).toMatch(new RegExp(`^vm${Math.floor(pid / 16)}-vcpu${pid % 16}-${pid} `));
+    }
+    expect(lines.find((line) => line.includes('vcpu_illegal_trap'))).toMatch(
+      /^vm128-vcpu0-2048 1 /,
+    );
+    expect(lines.find((line) => line.includes('reason=eret_host'))).toMatch(/^<idle>-0 /);
+  });
+
+  test('in real time loses nothing with room enough', async () => {
+    await simulated('trace-cmd record -q -B hypervisor -b 4096 -e hypervisor sleep 1', [
+      '--rate',
+      '2000',
+    ]);
+    expect((await report()).length).toBeGreaterThan(1_000);
+  });
+
+  test('over the network to trace-cmd listen', async () => {
+    await simulated(
+      `trace-cmd listen -p 17321 -d . -l listen.log & listener=$!
+       until grep -q ':4449 ' /proc/net/tcp /proc/net/tcp6; do sleep 0.05; done # Port 17321.
+       trace-cmd record -q -N 127.0.0.1:17321 -t -b 1024 -e hypervisor:psci_mem_protect \
+         ${ADVANCE} 5ms
+       until ls trace.*.dat; do sleep 0.05; done
+       kill $listener; wait $listener || true
+       mv trace.*.dat trace.dat`.replace(':4449 ', ':43A9 '),
+      [...BOOT, '--virtual'],
+    );
+    const memory = (await expected('5ms')).filter((line) => line.includes('psci_mem_protect'));
+    expect((await report()).map(withoutTask)).toEqual(memory);
+  });
+});
+
+describe('trace-cmd', () => {
+  test('starts, stops, shows, clears, extracts and resets', async () => {
+    const { stdout } = await simulated(
+      `set -e
+       trace-cmd start -e hypervisor:psci_mem_protect -b 512
+       echo "advance 2ms" > /sys/kernel/tracing/sim/clock
+       trace-cmd stop
+       echo "== show"; trace-cmd show | grep -v '^#'
+       echo "== pipe"; timeout 5 trace-cmd show -p
+       echo "== stat"; trace-cmd stat
+       echo "== extract"; trace-cmd extract -o trace.dat > /dev/null
+       trace-cmd start -e hypervisor:psci_mem_protect
+       echo "advance 2ms" > /sys/kernel/tracing/sim/clock
+       trace-cmd clear; trace-cmd stop
+       echo "== cleared"; trace-cmd show | grep -v '^#' || true
+       trace-cmd reset
+       echo "== reset"; cat /sys/kernel/tracing/events/enable /sys/kernel/tracing/tracing_on
+       ls /sys/kernel/tracing/instances`,
+      [...BOOT, '--virtual'],
+    );
+    const part = (name: string): string[] =>
+      (stdout.split(`== ${name}\n`)[1]?.split('== ')[0] ?? '').split('\n').filter(Boolean);
+    expect(part('show')).toHaveLength(7);
+    expect(part('show')[0]).toMatch(
+      /^ +<idle>-0 +\[000\] \.{5} +0\.000535: psci_mem_protect: count=1 was=0$/,
+    );
+    expect(part('pipe')).toEqual(part('show')); // To the end: tracing is off.
+    expect(part('stat').join()).toContain('psci_mem_protect');
+    expect((await report()).length).toBe(0); // What trace_pipe has shown is taken.
+    expect(part('cleared')).toEqual([]);
+    expect(part('reset')).toEqual(['0', '1', 'hypervisor']); // On is how a kernel starts.
+  });
+
+  test('lists what there is', async () => {
+    const { stdout } = await simulated(
+      'trace-cmd list -F -e hypervisor:selftest; trace-cmd list -t; trace-cmd list -C; trace-cmd list -B',
+      ['--rate', '0'],
+    );
+    expect(stdout).toContain('name: selftest\nID: 1011\n');
+    expect(stdout).toMatch(/\nnop ?\n\[boot\]\nhypervisor\n$/);
+  });
+});
+
+describe('pkvm-tracefs exec', () => {
+  test('ends as its command does', async () => {
+    const exec = (...command: string[]) =>
+      new Child(process.execPath, [MAIN, 'exec', '--rate', '0', '--', ...command]).exit();
+    expect(await exec('sh', '-c', 'exit 7')).toBe(7);
+    expect(await exec('sh', '-c', 'kill -TERM $$')).toBe(143);
+    expect(await exec('no-such-command')).toBe(127);
+  });
+
+  test('passes signals on, and leaves nothing behind', async () => {
+    const child = new Child(process.execPath, [
+      MAIN,
+      'exec',
+      '--rate',
+      '0',
+      '--',
+      'bash',
+      '-c',
+      'trap "echo caught; exit 3" TERM; echo on; while :; do sleep 0.1; done',
+    ]);
+    while (!child.stdout.includes('on')) await new Promise((again) => setTimeout(again, 10));
+    expect(await child.kill('SIGTERM')).toBe(3);
+    expect(child.stdout).toBe('on\ncaught\n');
+    expect(readFileSync('/proc/mounts', 'latin1')).not.toContain('pkvm-tracefs-exec');
+  });
+
+  withDaemon('shows the mount of a daemon that runs already', async ({ daemon }) => {
+    await daemon.start('--rate', '0', '--cpus', '3');
+    const { stdout } = await simulated(
+      'echo 33 > /sys/kernel/tracing/buffer_size_kb; ls /sys/kernel/tracing/per_cpu',
+      ['--mount', daemon.dir],
+    );
+    expect(stdout).toBe('cpu0\ncpu1\ncpu2\n');
+    expect((await daemon.sh('cat buffer_size_kb')).stdout).toBe('33 (unloaded)\n');
+  });
+
+  test('shows as many CPUs as there are simulated', async () => {
+    const { stdout } = await simulated('getconf _NPROCESSORS_CONF', ['--cpus', '5', '--rate', '0']);
+    expect(stdout).toBe('5\n');
+  });
+
+  test('leaves the host’s own files and mounts alone', async () => {
+    const files = ['ftrace_enabled', 'kptr_restrict'].map((name) => `/proc/sys/kernel/${name}`);
+    const look = (): string[] =>
+      [...files, '/proc/mounts'].map((file) => readFileSync(file, 'latin1'));
+    const before = look();
+    await simulated('trace-cmd record -q -e hypervisor sleep 0.1; trace-cmd reset', [
+      '--rate',
+      '0',
+    ]);
+    expect(look()).toEqual(before);
+  });
+
+  test('runs trace-cmd for a plain user', async () => {
+    await simulated(
+      `trace-cmd record -q -b 1024 -e hypervisor:psci_mem_protect \
+         ${ADVANCE} 5ms`,
+      [...BOOT, '--virtual'],
+      [resolve('test/support/as-nobody.sh')],
+    );
+    const memory = (await expected('5ms')).filter((line) => line.includes('psci_mem_protect'));
+    expect((await report()).map(withoutTask)).toEqual(memory);
+  });
+});
+
+test('docs/tools.md shows what really happens', async () => {
+  const [, ...commands] = readFileSync('docs/tools.md', 'utf8').split(/^\$ /m);
+  expect(commands.length).toBeGreaterThan(3);
+  for (const part of commands) {
+    const [command = '', ...output] = (part.split(/^```$/m)[0] ?? '').split('\n');
+    const program = `pkvm-tracefs() { ${process.execPath} ${MAIN} "$@"; }`;
+    const shell = new Child('bash', ['-c', `${program}; { ${command}\n} 2>&1`], { cwd: dir });
+    await shell.exit();
+    expect(shell.stdout, command).toBe(output.join('\n'));
+  }
+});
