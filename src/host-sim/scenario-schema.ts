@@ -85,9 +85,13 @@ const smcWithArgs: Schema<Step> = map(
   ({ function: id, args: given }) => ({ do: 'smc', id, args: given }),
 );
 
-const hostSteps: Schema<Step[]> = list(
-  v.lazy(() => hostStep),
-  'steps',
+/** At least one: a task that never traps would never let another one have its turn. */
+const hostSteps: Schema<Step[]> = v.pipe(
+  list(
+    v.lazy(() => hostStep),
+    'steps',
+  ),
+  v.minLength(1, 'expected at least one step'),
 );
 
 const FOR_EVER = Number.POSITIVE_INFINITY;
@@ -103,7 +107,7 @@ const task: Schema<HostTaskPlan> = map(
       'all',
     ),
     times: otherwise(taskTimes, FOR_EVER),
-    steps: v.pipe(hostSteps, v.minLength(1, 'expected at least one step')),
+    steps: hostSteps,
   }),
   (plan) => plan,
 );

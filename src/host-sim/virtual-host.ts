@@ -17,6 +17,9 @@ interface Turn {
   at: number;
 }
 
+/** What the host itself does between two traps; without, one that never traps would stop time. */
+const MIN_GAP_NS = 100;
+
 /** The gaps between two steps have a stream of random numbers of their own. */
 const GAPS_STREAM = 64;
 
@@ -124,8 +127,8 @@ export class VirtualHost implements Workload {
 
   /** How long a CPU does nothing of note after a step that was worth so many events. */
   #gap({ gaps }: Turn, worth: number): number {
-    if (this.#rate === Number.POSITIVE_INFINITY) return 0;
+    if (this.#rate === Number.POSITIVE_INFINITY) return MIN_GAP_NS;
     const mean = (worth / this.#rate) * NS_PER_S;
-    return Math.floor((mean * (50 + gaps.below(101))) / 100);
+    return Math.max(Math.floor((mean * (50 + gaps.below(101))) / 100), MIN_GAP_NS);
   }
 }

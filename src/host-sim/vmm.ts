@@ -15,7 +15,7 @@ import {
   PGD_PAGES,
 } from '../hypervisor-sim/host-structs.ts';
 import { PHYS_BASE, pfnOf, physToVirt } from '../hypervisor-sim/memory.ts';
-import { NS_PER_US, PAGE_SIZE } from '../units.ts';
+import { NS_PER_MS, NS_PER_US, PAGE_SIZE } from '../units.ts';
 import type { HostCpu } from './host-cpu.ts';
 import type { Task } from './host-task.ts';
 import type { Guest } from './scenario.ts';
@@ -23,6 +23,8 @@ import type { Guest } from './scenario.ts';
 /** How soon a device's interrupt wakes a guest that waits for one, at the least and more. */
 const WFI_NS = 20 * NS_PER_US;
 const WFI_MORE_NS = 180 * NS_PER_US;
+/** How long a VMM waits that could not make its VM. */
+const RETRY_NS = NS_PER_MS;
 
 /** A VM that another CPU happens to look at cannot be torn down just then. */
 const TEARDOWN_ATTEMPTS = 100;
@@ -47,6 +49,7 @@ interface Vcpu {
 export function* runVm(host: HostCpu, guest: Guest): Task {
   const vm = new Vm(host, guest);
   if (yield* vm.create()) yield* vm.run();
+  else yield RETRY_NS; // For want of memory, perhaps: nothing may have trapped yet.
   yield* vm.destroy();
 }
 

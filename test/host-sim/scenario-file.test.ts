@@ -60,6 +60,11 @@ test.each([
   ],
   ['an inner guest that is not there', task('repeat: {times: 1, steps: [{run_vm: g}]}'), 'named g'],
   [
+    'a loop of nothing',
+    task('repeat: {times: 2, steps: []}'),
+    'steps.0.repeat.steps: expected at least one step',
+  ],
+  [
     'a choice without a weight',
     task('any: [{step: sysreg}]'),
     'any.0.weight: expected a whole number',

@@ -184,6 +184,29 @@ describe('virtual time', () => {
     expect(hypervisor.trace.passed).toBeGreaterThan(before + 1_000);
   });
 
+  test('goes by for a host that never traps, and for one that has no memory for its VM', async () => {
+    const { hypervisor, time, host, scenario } = machine('boot');
+    const touch = {
+      cpus: 'all' as const,
+      times: Number.POSITIVE_INFINITY,
+      steps: [{ do: 'touch', what: 'ram' } as const],
+    };
+    await host.run({ ...scenario, tasks: [touch] }, 1);
+    host.rate = Number.POSITIVE_INFINITY;
+    host.advance(5 * NS_PER_MS);
+    expect(time.now).toBe(5 * NS_PER_MS);
+
+    const hungry = Object.entries(scenario.guests).map(([name, guest]) => [
+      name,
+      { ...guest, pages: -8 },
+    ]);
+    await host.run({ ...scenario, guests: Object.fromEntries(hungry) }, 1);
+    host.advance(5 * NS_PER_MS);
+    expect(time.now).toBe(10 * NS_PER_MS);
+    await host.windDown();
+    expect(hypervisor.cpu(0).vms.handles).toEqual([]);
+  });
+
   test('asks for no more memory than there is, and gives back what it had', async () => {
     const scenario = loadScenario('boot');
     const { hypervisor, time, pages } = switchOnVirtual(
