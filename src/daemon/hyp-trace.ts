@@ -54,11 +54,12 @@ export class HypTrace implements TraceRemoteCallbacks {
   constructor(host: HypTraceHost) {
     this.#host = host;
     this.cpus = Array.from({ length: host.hypervisor.nrCpus }, (_, cpu) => cpu);
-    this.events = HYP_EVENTS.map(({ name, fields, printFmt, print }, index) => ({
+    this.events = HYP_EVENTS.map(({ name, fields, printFmt, values, print }, index) => ({
       name,
       id: hypEventId(index),
       fields,
       printFmt,
+      values,
       print,
     }));
   }

@@ -3,7 +3,7 @@ import { KERNEL_THREAD } from '../host-task.ts';
 import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
 import { copyUnread } from '../ringbuffer/unread-events.ts';
 import { TraceSeq } from '../trace-seq.ts';
-import { KIB } from '../units.ts';
+import { EventFilters } from './event-filters.ts';
 import { eventFormat, FULL_COMMON, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
 import { InstanceEvents } from './instance-events.ts';
 import { InstanceOutput, traceHeader } from './instance-output.ts';
@@ -19,8 +19,8 @@ const WRITABLE = 0o640;
 const READABLE = 0o440;
 const SYSTEM = 'hypervisor';
 
-/** A line of text for each of so many events at a time. */
-const TEXT_SIZE = 64 * KIB;
+/** More than the text of any event. */
+const LINE_SIZE = 512;
 
 /**
  * The buffer of a remote as a whole instance, as the kernel's own are: what trace-cmd reads and
@@ -29,10 +29,11 @@ const TEXT_SIZE = 64 * KIB;
 export class Instance {
   readonly events: InstanceEvents;
   readonly #remote: TraceRemote;
+  readonly #filters = new EventFilters();
 
   constructor(remote: TraceRemote) {
     this.#remote = remote;
-    this.events = new InstanceEvents(remote);
+    this.events = new InstanceEvents(remote, this.#filters);
   }
 
   /** The files that each instance has, the top level too. */
@@ -86,7 +87,10 @@ export class Instance {
       [SYSTEM]: dir(
         {
           enable: this.#enable(events),
-          filter: filter(),
+          filter: showStore(
+            () => this.#filters.systemShown,
+            (written) => this.#filters.setAll(events, textOf(written)),
+          ),
           ...byName(
             events,
             ({ name }) => name,
@@ -94,7 +98,10 @@ export class Instance {
               dir(
                 {
                   enable: this.#enable([event]),
-                  filter: filter(),
+                  filter: showStore(
+                    () => this.#filters.shown(event),
+                    (written) => this.#filters.set(event, textOf(written)),
+                  ),
                   format: show(() => eventFormat(event, FULL_COMMON)),
                   id: show(() => `${event.id}\n`),
                 },
@@ -155,18 +162,18 @@ export class Instance {
     const buffer = await this.#remote.loadedBuffer();
     const readers = buffer?.select(cpu) ?? [];
     const { memory, events } = copyUnread(readers, KERNEL_THREAD);
-    const written = readers.reduce((sum, reader) => sum + reader.written, 0);
-    const texts = [Buffer.from(traceHeader(events.length, written, readers.length))];
     // What others have taken before has told only them which vCPUs were loaded.
     const output = new InstanceOutput(this.events.fromHere(), this.#remote.callbacks.events);
-    const seq = new TraceSeq(TEXT_SIZE);
+    const lines: Buffer[] = [];
+    const seq = new TraceSeq(LINE_SIZE);
     for (const event of events) {
-      if (output.print(event, memory, seq)) continue;
-      texts.push(Buffer.from(seq.bytes.subarray(0, seq.length)));
       seq.truncate(0);
       output.print(event, memory, seq);
+      if (seq.length > 0) lines.push(Buffer.from(seq.bytes.subarray(0, seq.length)));
     }
-    return Buffer.concat([...texts, seq.bytes.subarray(0, seq.length)]);
+    const written = readers.reduce((sum, reader) => sum + reader.written, 0);
+    const header = traceHeader(lines.length, written, readers.length);
+    return Buffer.concat([Buffer.from(header), ...lines]);
   }
 }
 
@@ -179,14 +186,5 @@ function choice(name: string, shown = name): File {
     },
   );
 }
-
-/** All events pass; so the filter that is none can be set, and no other. */
-const filter = (): File =>
-  showStore(
-    () => 'none\n',
-    (written) => {
-      if (textOf(written) !== '0') throw new ErrnoError('EINVAL', 'no filters');
-    },
-  );
 
 const textOf = (written: Uint8Array): string => Buffer.from(written).toString('latin1').trim();

@@ -11,9 +11,10 @@ import {
 import { putPageImage } from '../ringbuffer/page-image.ts';
 import { entryIdAt, type RemoteReader } from '../ringbuffer/remote-reader.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
+import type { EventFilters } from './event-filters.ts';
 import { FULL_COMMON, STRICT_COMMON, sizeOf } from './event-format.ts';
 import type { PeekedEvent } from './trace-output.ts';
-import type { TraceRemote } from './trace-remote.ts';
+import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
 const STRICT_SIZE = sizeOf(STRICT_COMMON);
 const FULL_SIZE = sizeOf(FULL_COMMON);
@@ -29,11 +30,17 @@ export class InstanceEvents {
   readonly #remote: TraceRemote;
   /** By event id, where in the entry it names the vCPU. */
   readonly #vcpuFields: ReadonlyMap<number, number>;
+  readonly #events: ReadonlyMap<number, RemoteEvent>;
+  readonly #filters: EventFilters;
   readonly #pids = new Map<number, number>();
+  /** Of each CPU, what was lost before events that no filter passed. */
+  readonly #lost = new Map<number, number>();
   readonly #seen: Set<number>;
 
-  constructor(remote: TraceRemote, seen = new Set<number>()) {
+  constructor(remote: TraceRemote, filters: EventFilters, seen = new Set<number>()) {
     this.#remote = remote;
+    this.#filters = filters;
+    this.#events = new Map(remote.callbacks.events.map((event) => [event.id, event]));
     this.#seen = seen;
     this.#vcpuFields = new Map(
       remote.callbacks.events.flatMap(({ id, fields }) =>
@@ -44,7 +51,7 @@ export class InstanceEvents {
 
   /** The same for who starts to read elsewhere: of no CPU it knows which vCPU it has loaded. */
   fromHere(): InstanceEvents {
-    return new InstanceEvents(this.#remote, this.#seen);
+    return new InstanceEvents(this.#remote, this.#filters, this.#seen);
   }
 
   /** The pid that an event has; to be asked of each event, in their order on each CPU. */
@@ -58,6 +65,32 @@ export class InstanceEvents {
     return this.#pids.get(cpu) ?? 0;
   }
 
+  /** Whether an event's filter passes it; to be asked of each event, as `pidOf`. */
+  passes(peeked: PeekedEvent, memory: SharedMemory): boolean {
+    const pid = this.pidOf(peeked, memory);
+    if (!this.#filters.any) return true;
+    const event = this.#events.get(entryIdAt(memory, peeked.payload));
+    if (!event) return true;
+    return this.#filters.passes(event.id, {
+      comm: this.nameOf(pid),
+      number: (name) => BigInt(this.#number(name, event, pid, peeked, memory)),
+    });
+  }
+
+  #number(
+    name: string,
+    event: RemoteEvent,
+    pid: number,
+    { cpu, payload }: PeekedEvent,
+    memory: SharedMemory,
+  ): number | bigint {
+    if (name === 'common_type') return event.id;
+    if (name === 'common_pid') return pid;
+    if (name === 'CPU' || name === 'cpu') return cpu;
+    const index = event.fields.findIndex((field) => field.name === name);
+    return event.values(memory, payload)[index] ?? 0;
+  }
+
   nameOf(pid: number): string {
     return pid === 0 ? IDLE : this.#remote.callbacks.vcpuName(pid);
   }
@@ -69,13 +102,16 @@ export class InstanceEvents {
 
   /** Takes a page image of a reader's next events; false when there are none now. */
   readPage(reader: RemoteReader, memory: SharedMemory, image: Uint8Array, task: HostTask): boolean {
-    if (!reader.peek(task)) return false;
+    if (!this.#peekPassed(reader, memory, task)) return false;
     const view = new DataView(image.buffer, image.byteOffset);
-    const { ts: timeStamp, lostEvents: lost } = reader;
+    const { ts: timeStamp } = reader;
+    const lost = reader.lostEvents + (this.#lost.get(reader.cpu) ?? 0);
+    this.#lost.delete(reader.cpu);
     let end = 0;
     let last = timeStamp;
-    while (reader.peek(task)) {
-      if (end > 0 && reader.lostEvents > 0) break; // An image tells of that at its start.
+    while (this.#peekPassed(reader, memory, task)) {
+      // An image tells of lost events at its start.
+      if (end > 0 && (reader.lostEvents > 0 || this.#lost.has(reader.cpu))) break;
       const length = alignedPayload(reader.length - STRICT_SIZE + FULL_SIZE);
       const delta = reader.ts - last;
       const extend = delta >= TIME_DELTA_LIMIT ? TIME_EXTEND_SIZE : 0;
@@ -90,6 +126,17 @@ export class InstanceEvents {
     }
     putPageImage(image, { timeStamp, data: image.subarray(PAGE_DATA, PAGE_DATA + end), lost });
     return true;
+  }
+
+  /** Takes what no filter passes, and leaves the next event that one does. False without. */
+  #peekPassed(reader: RemoteReader, memory: SharedMemory, task: HostTask): boolean {
+    while (reader.peek(task)) {
+      if (this.passes(reader, memory)) return true;
+      if (reader.lostEvents > 0)
+        this.#lost.set(reader.cpu, (this.#lost.get(reader.cpu) ?? 0) + reader.lostEvents);
+      reader.consume();
+    }
+    return false;
   }
 
   #putEntry(

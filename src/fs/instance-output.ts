@@ -29,6 +29,13 @@ export class InstanceOutput implements LineOutput {
   print(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): boolean {
     const start = to.length;
     if (reader.lostEvents > 0) printLost(reader, to);
+    if (this.#view.passes(reader, memory)) this.#printLine(reader, memory, to);
+    const fits = !to.overflowed;
+    if (!fits) to.truncate(start);
+    return fits;
+  }
+
+  #printLine(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): void {
     const pid = this.#view.pidOf(reader, memory);
     to.put(ascii(`${this.#view.nameOf(pid).padStart(TASK_WIDTH)}-${`${pid}`.padEnd(PID_WIDTH)} [`));
     to.putZeroPadded(reader.cpu, CPU_DIGITS);
@@ -37,8 +44,6 @@ export class InstanceOutput implements LineOutput {
     to.put(COLON);
     this.#printEvent(memory, reader.payload, to);
     to.put(NEWLINE);
-    if (to.overflowed) to.truncate(start);
-    return to.length > start;
   }
 
   #printEvent(memory: SharedMemory, at: number, to: TraceSeq): void {

@@ -25,6 +25,7 @@ const PRINT: RemoteEvent = {
     { type: 'char', name: 'buf[]', offset: 10, size: 0, signed: false },
   ],
   printFmt: '"%ps: %s", (void *)REC->ip, REC->buf',
+  values: () => [],
   print: () => {},
 };
 

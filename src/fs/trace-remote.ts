@@ -13,7 +13,9 @@ export interface RemoteEvent {
   readonly id: number;
   readonly fields: readonly RemoteField[];
   readonly printFmt: string;
-  /** Appends the fields of the entry at `at`. */
+  /** The fields of the entry at `at`, in their order. */
+  values(from: SharedMemory, at: number): (number | bigint)[];
+  /** Appends them. */
   print(from: SharedMemory, at: number, to: TraceSeq): void;
 }
 

@@ -226,7 +226,12 @@ test('an instance’s trace_pipe ends when tracing is off and all was read, a st
 test.each([
   ['current_tracer', 'nop', 'function', 'nop\n'],
   ['trace_clock', 'boot', 'local', '[boot]\n'],
-  ['events/hypervisor/filter', '0', 'id == 1', 'none\n'],
+  [
+    'events/hypervisor/selftest/filter',
+    '0',
+    'foo == 1',
+    'foo == 1\n    ^\nparse_error: Field not found\n\n',
+  ],
   ['events/enable', '0', '2', '0\n'],
   ['events/hypervisor/selftest/enable', '1', 'x', '1\n'],
 ])('%s takes %s and refuses %s', async (file, good, bad, shown) => {
@@ -234,6 +239,74 @@ test.each([
   await machine.write(`../${file}`, `${good}\n`);
   await expect(machine.write(`../${file}`, `${bad}\n`)).rejects.toThrow('EINVAL:');
   expect(await machine.cat(`../${file}`)).toBe(shown);
+});
+
+describe('an instance’s filter', () => {
+  const ids = (text: string): number[] =>
+    [...text.matchAll(/id=(\d+)$/gm)].map(([, id]) => Number(id));
+
+  async function filtered(filter: string): Promise<TestMachine> {
+    const machine = new TestMachine();
+    await machine.setup();
+    await machine.write('../events/hypervisor/selftest/filter', filter);
+    await machine.selftest(9);
+    return machine;
+  }
+
+  test('keeps events from the trace, the pipes and the pages', async () => {
+    const machine = await filtered('id >= 4 && !(id == 6)\n');
+    expect(await machine.cat('../events/hypervisor/selftest/filter')).toBe(
+      'id >= 4 && !(id == 6)\n',
+    );
+    const trace = await machine.cat('../trace');
+    expect(ids(trace)).toEqual([4, 5, 7, 8, 9]);
+    expect(trace).toContain('entries-in-buffer/entries-written: 5/9 ');
+    expect(ids((await machine.drain('../trace_pipe')).join('\n'))).toEqual([4, 5, 7, 8, 9]);
+
+    await machine.selftest(3);
+    await machine.write('../events/hypervisor/selftest/filter', 'id == 11');
+    const fd = await machine.open('../per_cpu/cpu0/trace_pipe_raw', constants.O_RDONLY);
+    const image = getPageImage(Buffer.from(await machine.read(fd, PAGE_SIZE), 'latin1'));
+    await machine.close(fd);
+    const data = Buffer.from(image.data);
+    expect([...pageEvents(image)].map(({ at }) => data.readUInt32LE(at + 8))).toEqual([11]);
+  });
+
+  test('is gone with 0, and of one that is refused nothing is left but what is wrong', async () => {
+    const machine = await filtered('id == 1');
+    await machine.write('../events/hypervisor/selftest/filter', '0\n');
+    expect(await machine.cat('../events/hypervisor/selftest/filter')).toBe('none\n');
+    await expect(machine.write('../events/hypervisor/selftest/filter', '(id == 1')).rejects.toThrow(
+      'ENOENT:',
+    );
+    expect(ids(await machine.cat('../trace'))).toHaveLength(9);
+  });
+
+  test('of all events is set where the fields are, and says when there are none', async () => {
+    const machine = await filtered('0');
+    await machine.write('../events/hypervisor/filter', 'id == 2');
+    expect(await machine.cat('../events/hypervisor/selftest/filter')).toBe('id == 2\n');
+    expect(await machine.cat('../events/hypervisor/hyp_exit/filter')).toBe('none\n');
+    expect(await machine.cat('../events/hypervisor/filter')).toMatch(
+      /^### global filter ###\n(#.*\n){3}id == 2\n$/,
+    );
+    await machine.write('../events/hypervisor/filter', 'foo == 2');
+    expect(await machine.cat('../events/hypervisor/filter')).toMatch(
+      /\nfoo == 2\n\^\nparse_error: Couldn't find or set field in one of a subsystem's events\n\n$/,
+    );
+    await machine.write('../events/hypervisor/filter', '0');
+    expect(await machine.cat('../events/hypervisor/selftest/filter')).toBe('none\n');
+    expect(await machine.cat('../events/hypervisor/filter')).toBe('none\n');
+  });
+
+  test('looks at the CPU, the task and the common fields too', async () => {
+    const machine = await filtered(
+      'CPU == 0 && common_pid == 0 && comm == "<idle>" && common_type == 1011',
+    );
+    expect(ids(await machine.cat('../trace'))).toHaveLength(9);
+    await machine.write('../events/hypervisor/selftest/filter', 'comm ~ "vm*"');
+    expect(ids(await machine.cat('../trace'))).toHaveLength(0);
+  });
 });
 
 test('events are switched for both views at once', async () => {

@@ -74,6 +74,20 @@ describe('trace-cmd record', () => {
     },
   );
 
+  test('-f: only what the filter passes', async () => {
+    await simulated(
+      `trace-cmd record -q -b 1024 -e hypervisor:psci_mem_protect -f 'count > 3 && was != 6' \
+         ${ADVANCE} 5ms`,
+      [...BOOT, '--virtual'],
+    );
+    const passed = (await expected('5ms')).filter((line) => {
+      const [, count, was] = /count=(\d+) was=(\d+)/.exec(line) ?? [];
+      return line.includes('psci_mem_protect') && Number(count) > 3 && Number(was) !== 6;
+    });
+    expect(passed.length).toBeGreaterThan(3);
+    expect((await report()).map(withoutTask)).toEqual(passed);
+  });
+
   test('names the vCPUs that ran', async () => {
     await simulated(
       `trace-cmd record -q -b 1024 -e hypervisor:hyp_exit -e hypervisor:vcpu_illegal_trap \

@@ -1,0 +1,76 @@
+import { ErrnoError } from '../errno.ts';
+import { FilterError, type FilteredEvent, type Predicate, parseFilter } from './event-filter.ts';
+import type { RemoteEvent } from './trace-remote.ts';
+
+const NONE = 'none';
+/** What clears a filter. */
+const CLEAR = '0';
+
+const SYSTEM_HEADER = `\
+### global filter ###
+# Use this to set filters for multiple events.
+# Only events with the given fields will be affected.
+# If no events are modified, an error message will be displayed here
+`;
+const NOT_SET = new FilterError("Couldn't find or set field in one of a subsystem's events", -1);
+
+interface Filter {
+  /** The text, and below it what is wrong with it. */
+  readonly shown: string;
+  /** Undefined for what was refused: all events pass. */
+  readonly passes: Predicate | undefined;
+}
+
+/** The filters of an instance's events, as their files set them. */
+export class EventFilters {
+  readonly #filters = new Map<number, Filter>();
+  #system = NONE;
+
+  shown({ id }: RemoteEvent): string {
+    return `${this.#filters.get(id)?.shown ?? NONE}\n`;
+  }
+
+  get systemShown(): string {
+    return this.#system === NONE ? `${NONE}\n` : `${SYSTEM_HEADER}${this.#system}\n`;
+  }
+
+  /** @throws ErrnoError what the kernel refuses the filter with; it then passes all events. */
+  set(event: RemoteEvent, text: string): void {
+    if (text === CLEAR) {
+      this.#filters.delete(event.id);
+      return;
+    }
+    try {
+      this.#filters.set(event.id, { shown: text, passes: parseFilter(text, event.fields) });
+    } catch (error) {
+      if (!(error instanceof FilterError)) throw error;
+      this.#filters.set(event.id, { shown: error.shown(text), passes: undefined });
+      throw new ErrnoError(error.errno, error.message);
+    }
+  }
+
+  /** Sets the filter of each event that has the fields; never fails, but shows if there is none. */
+  setAll(events: readonly RemoteEvent[], text: string): void {
+    const set = events.filter((event) => {
+      try {
+        const passes = text === CLEAR ? undefined : parseFilter(text, event.fields);
+        if (passes) this.#filters.set(event.id, { shown: text, passes });
+        else this.#filters.delete(event.id);
+        return true;
+      } catch (error) {
+        if (error instanceof FilterError) return false;
+        throw error;
+      }
+    });
+    if (text === CLEAR) this.#system = NONE;
+    else this.#system = set.length > 0 ? text : NOT_SET.shown(text);
+  }
+
+  passes(id: number, event: FilteredEvent): boolean {
+    return this.#filters.get(id)?.passes?.(event) ?? true;
+  }
+
+  get any(): boolean {
+    return this.#filters.size > 0;
+  }
+}
