@@ -5,6 +5,7 @@ import { ScenarioError } from '../host-sim/scenario-file.ts';
 import type { HypEvent } from '../hypervisor-sim/hyp-event.ts';
 import { NS_PER_MS } from '../units.ts';
 import { detach } from './detach.ts';
+import { doctor } from './doctor.ts';
 import { execCommand } from './exec.ts';
 import { EXIT, ExitError } from './exit-code.ts';
 import { createLog, LOG_LEVELS } from './log.ts';
@@ -122,6 +123,11 @@ withMachineOptions(program.command('exec'))
   .action((command: string[], flags: ExecFlags) =>
     exitWith(() => execCommand(command, mountArgsOf(flags), flags.mount)),
   );
+
+program
+  .command('doctor')
+  .description('say what this machine offers, and what is missing for which tool')
+  .action(() => exitWith(() => doctor((line) => process.stdout.write(`${line}\n`))));
 
 async function mountCommand(mountpoint: string, flags: MountFlags): Promise<number> {
   const { virtual, sim, allowOther, sizeZero } = flags;

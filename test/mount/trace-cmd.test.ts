@@ -26,9 +26,13 @@ async function simulated(script: string, options: readonly string[], before: str
   return child;
 }
 
+/** trace-cmd mounts a tracefs wherever it finds none, even to read a file: not on this machine. */
+const OWN_MOUNTS = ['unshare', '-m', '--propagation', 'private'];
+
 /** What trace-cmd report says: CPU, µs, task, event and fields. */
 async function report(): Promise<string[]> {
-  const { stdout } = await run('trace-cmd', ['report'], { cwd: dir, maxBuffer: 2 ** 26 });
+  const [unshare = '', ...args] = [...OWN_MOUNTS, 'trace-cmd', 'report'];
+  const { stdout } = await run(unshare, args, { cwd: dir, maxBuffer: 2 ** 26 });
   expect(stdout).not.toMatch(/FAILED TO PARSE|UNKNOWN EVENT|DROPPED/);
   return stdout
     .split('\n')
@@ -246,7 +250,13 @@ test('docs/tools.md shows what really happens', async () => {
   for (const part of commands) {
     const [command = '', ...output] = (part.split(/^```$/m)[0] ?? '').split('\n');
     const program = `pkvm-tracefs() { ${process.execPath} ${MAIN} "$@"; }`;
-    const shell = new Child('bash', ['-c', `${program}; { ${command}\n} 2>&1`], { cwd: dir });
+    const [unshare = '', ...args] = [
+      ...OWN_MOUNTS,
+      'bash',
+      '-c',
+      `${program}; { ${command}\n} 2>&1`,
+    ];
+    const shell = new Child(unshare, args, { cwd: dir });
     await shell.exit();
     expect(shell.stdout, command).toBe(output.join('\n'));
   }
