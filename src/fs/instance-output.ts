@@ -1,11 +1,15 @@
-import { entryIdAt } from '../ringbuffer/remote-reader.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import type { TraceSeq } from '../trace-seq.ts';
 import type { InstanceEvents } from './instance-events.ts';
-import { type LineOutput, type PeekedEvent, printLost, printTime } from './trace-output.ts';
+import {
+  ascii,
+  EventPrinter,
+  type LineOutput,
+  type PeekedEvent,
+  printLost,
+  printTime,
+} from './trace-output.ts';
 import type { RemoteEvent } from './trace-remote.ts';
-
-const ascii = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0));
 
 const TASK_WIDTH = 16;
 const PID_WIDTH = 7;
@@ -14,16 +18,15 @@ const CPU_DIGITS = 3;
 const FLAGS = ascii('] ..... ');
 const COLON = ascii(': ');
 const NEWLINE = ascii('\n');
-const UNKNOWN = ascii('Unknown type ');
 
 /** Prints events as the kernel's own trace files show them: "TASK-PID [CPU] ..... TIME: event: …". */
 export class InstanceOutput implements LineOutput {
   readonly #view: InstanceEvents;
-  readonly #events: ReadonlyMap<number, { name: Uint8Array; event: RemoteEvent }>;
+  readonly #printer: EventPrinter;
 
   constructor(view: InstanceEvents, events: readonly RemoteEvent[]) {
     this.#view = view;
-    this.#events = new Map(events.map((event) => [event.id, { name: ascii(event.name), event }]));
+    this.#printer = new EventPrinter(events, ': ', 'Unknown type ');
   }
 
   print(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): boolean {
@@ -42,21 +45,8 @@ export class InstanceOutput implements LineOutput {
     to.put(FLAGS);
     printTime(reader.ts, to);
     to.put(COLON);
-    this.#printEvent(memory, reader.payload, to);
+    this.#printer.print(memory, reader.payload, to);
     to.put(NEWLINE);
-  }
-
-  #printEvent(memory: SharedMemory, at: number, to: TraceSeq): void {
-    const id = entryIdAt(memory, at);
-    const known = this.#events.get(id);
-    if (known === undefined) {
-      to.put(UNKNOWN);
-      to.putUnsigned(id);
-      return;
-    }
-    to.put(known.name);
-    to.put(COLON);
-    known.event.print(memory, at, to);
   }
 }
 

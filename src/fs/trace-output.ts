@@ -4,7 +4,7 @@ import type { TraceSeq } from '../trace-seq.ts';
 import { NS_PER_S, NS_PER_US } from '../units.ts';
 import type { RemoteEvent } from './trace-remote.ts';
 
-const ascii = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0));
+export const ascii = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0));
 
 const CPU = ascii('CPU:');
 const LOST = ascii(' [LOST ');
@@ -13,9 +13,7 @@ const OPEN = ascii('[');
 const CLOSE = ascii(']\t');
 const POINT = ascii('.');
 const COLON = ascii(': ');
-const SPACE = ascii(' ');
 const NEWLINE = ascii('\n');
-const UNKNOWN = ascii('Unknown event id ');
 
 const CPU_DIGITS = 3;
 const SECONDS_WIDTH = 5;
@@ -33,12 +31,39 @@ export interface LineOutput {
 /** What a line is made of. */
 export type PeekedEvent = Pick<RemoteReader, 'cpu' | 'ts' | 'lostEvents' | 'payload'>;
 
+/** Prints an event's name and fields, by the id that its entry begins with. */
+export class EventPrinter {
+  readonly #events: ReadonlyMap<number, { name: Uint8Array; event: RemoteEvent }>;
+  readonly #separator: Uint8Array;
+  readonly #unknown: Uint8Array;
+
+  /** `separator` stands between name and fields, `unknown` before the id of no event. */
+  constructor(events: readonly RemoteEvent[], separator: string, unknown: string) {
+    this.#events = new Map(events.map((event) => [event.id, { name: ascii(event.name), event }]));
+    this.#separator = ascii(separator);
+    this.#unknown = ascii(unknown);
+  }
+
+  print(memory: SharedMemory, at: number, to: TraceSeq): void {
+    const id = entryIdAt(memory, at);
+    const known = this.#events.get(id);
+    if (known === undefined) {
+      to.put(this.#unknown);
+      to.putUnsigned(id);
+      return;
+    }
+    to.put(known.name);
+    to.put(this.#separator);
+    known.event.print(memory, at, to);
+  }
+}
+
 /** Prints events as hypervisor/trace_pipe shows them, one line each. */
 export class TraceOutput implements LineOutput {
-  readonly #events: ReadonlyMap<number, { name: Uint8Array; event: RemoteEvent }>;
+  readonly #printer: EventPrinter;
 
   constructor(events: readonly RemoteEvent[]) {
-    this.#events = new Map(events.map((event) => [event.id, { name: ascii(event.name), event }]));
+    this.#printer = new EventPrinter(events, ' ', 'Unknown event id ');
   }
 
   print(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): boolean {
@@ -49,23 +74,10 @@ export class TraceOutput implements LineOutput {
     to.put(CLOSE);
     printTime(reader.ts, to);
     to.put(COLON);
-    this.#printEvent(memory, reader.payload, to);
+    this.#printer.print(memory, reader.payload, to);
     to.put(NEWLINE);
     if (to.overflowed) to.truncate(start);
     return to.length > start;
-  }
-
-  #printEvent(memory: SharedMemory, at: number, to: TraceSeq): void {
-    const id = entryIdAt(memory, at);
-    const known = this.#events.get(id);
-    if (known === undefined) {
-      to.put(UNKNOWN);
-      to.putUnsigned(id);
-      return;
-    }
-    to.put(known.name);
-    to.put(SPACE);
-    known.event.print(memory, at, to);
   }
 }
 
