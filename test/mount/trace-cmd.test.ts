@@ -232,12 +232,15 @@ describe('pkvm-tracefs exec', () => {
     expect(look()).toEqual(before);
   });
 
-  test('runs trace-cmd for a plain user', async () => {
+  const mounted = 'mount -t tracefs nodev /sys/kernel/tracing && exec "$@"';
+  test.for([
+    ['where no tracefs is mounted', []],
+    ['over the one that is mounted', [...OWN_MOUNTS, 'bash', '-c', mounted, '-']],
+  ] as const)('runs trace-cmd for a plain user, %s', async ([, before]) => {
     await simulated(
-      `trace-cmd record -q -b 1024 -e hypervisor:psci_mem_protect \
-         ${ADVANCE} 5ms`,
+      `trace-cmd record -q -b 1024 -e hypervisor:psci_mem_protect ${ADVANCE} 5ms`,
       [...BOOT, '--virtual'],
-      [resolve('test/support/as-nobody.sh')],
+      [...before, resolve('test/support/as-nobody.sh')],
     );
     const memory = (await expected('5ms')).filter((line) => line.includes('psci_mem_protect'));
     expect((await report()).map(withoutTask)).toEqual(memory);
