@@ -1,7 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Deferred } from '../deferred.ts';
-import { ErrnoError } from '../errno.ts';
 import { tracefsRoot } from '../fs/hypervisor-dir.ts';
 import { TraceRemote } from '../fs/trace-remote.ts';
 import { Tracefs } from '../fs/tracefs.ts';
@@ -11,7 +10,13 @@ import { VirtualHost } from '../host-sim/virtual-host.ts';
 import type { Workload } from '../host-sim/workload.ts';
 import { EXIT, ExitError } from './exit-code.ts';
 import { HypTrace } from './hyp-trace.ts';
-import { type Machine, type MachineOptions, switchOn, switchOnVirtual } from './machine.ts';
+import {
+  type Machine,
+  type MachineOptions,
+  switchOn,
+  switchOnVirtual,
+  tooSmall,
+} from './machine.ts';
 import { checkFuse, checkMountpoint } from './mountpoint.ts';
 import { SimControl } from './sim-control.ts';
 import { UndoStack } from './undo-stack.ts';
@@ -101,11 +106,6 @@ async function buildMachine(
   const threads = await PcpuThreads.start({ ...machine, onError });
   undo.push('pcpus', () => threads.stop());
   return { machine, workload: threads };
-}
-
-function tooSmall(error: unknown): never {
-  if (!(error instanceof ErrnoError)) throw error;
-  throw new ExitError(EXIT.UNAVAILABLE, `the machine has too little --memory (${error.message})`);
 }
 
 /** libfuse has said on stderr what it was that failed. */

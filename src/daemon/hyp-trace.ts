@@ -23,6 +23,18 @@ const MIN_RING_PAGES = 2n;
 /** nr_page_va of the descriptor is an int. */
 const MAX_PAGES = 2n ** 31n - 1n;
 
+/** The hypervisor's events, as the tree shows them. */
+export const HYP_REMOTE_EVENTS: readonly RemoteEvent[] = HYP_EVENTS.map(
+  ({ name, fields, printFmt, values, print }, index) => ({
+    name,
+    id: hypEventId(index),
+    fields,
+    printFmt,
+    values,
+    print,
+  }),
+);
+
 /** What the host's kernel offers to its tracing. */
 export interface HypTraceHost {
   readonly hypervisor: Hypervisor;
@@ -46,7 +58,7 @@ type Undo = ((task: HostTask) => void)[];
  */
 export class HypTrace implements TraceRemoteCallbacks {
   readonly cpus: readonly number[];
-  readonly events: readonly RemoteEvent[];
+  readonly events = HYP_REMOTE_EVENTS;
   readonly #host: HypTraceHost;
   readonly #stuck = new Set<number>();
   #loaded: Undo = [];
@@ -54,14 +66,6 @@ export class HypTrace implements TraceRemoteCallbacks {
   constructor(host: HypTraceHost) {
     this.#host = host;
     this.cpus = Array.from({ length: host.hypervisor.nrCpus }, (_, cpu) => cpu);
-    this.events = HYP_EVENTS.map(({ name, fields, printFmt, values, print }, index) => ({
-      name,
-      id: hypEventId(index),
-      fields,
-      printFmt,
-      values,
-      print,
-    }));
   }
 
   now(): number {

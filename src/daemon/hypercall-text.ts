@@ -1,10 +1,10 @@
 import { ErrnoError } from '../errno.ts';
 import {
-  HYPERCALL_SUCCESS,
   HYPERCALLS,
   type HypercallName,
   type HypercallResult,
 } from '../hypervisor-sim/hypercalls.ts';
+import { SMCCC_RET_SUCCESS } from '../hypervisor-sim/smccc.ts';
 
 /** A hypercall as sim/hypercall takes it: `[cpu=N] NAME-or-number [ARGUMENT…]`, up to four. */
 export interface HypercallText {
@@ -46,6 +46,6 @@ export function formatHypercall(
 ): string {
   const call = [name, ...args.map((arg) => `0x${arg.toString(16)}`)].join(' ');
   const errno = x1 < 0 ? ` (${ErrnoError.fromResult(x1, '').code})` : '';
-  const unsupported = x0 === HYPERCALL_SUCCESS ? '' : ' (NOT_SUPPORTED)';
+  const unsupported = x0 === SMCCC_RET_SUCCESS ? '' : ' (NOT_SUPPORTED)';
   return `cpu=${cpu} ${call} = x0=${x0}${unsupported} x1=${x1}${errno}`;
 }

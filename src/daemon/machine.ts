@@ -1,3 +1,4 @@
+import { ErrnoError } from '../errno.ts';
 import { PageAllocator } from '../host-sim/page-allocator.ts';
 import type { Scenario } from '../host-sim/scenario.ts';
 import { VirtualTime } from '../host-sim/virtual-time.ts';
@@ -7,6 +8,7 @@ import { allocateMachine, type MachineBuffers } from '../hypervisor-sim/machine-
 import { realTime } from '../hypervisor-sim/machine-time.ts';
 import { MIB, NS_PER_S } from '../units.ts';
 import { BootClock } from './boot-clock.ts';
+import { EXIT, ExitError } from './exit-code.ts';
 import type { HypTraceHost } from './hyp-trace.ts';
 
 export interface MachineOptions {
@@ -85,4 +87,10 @@ function powered({ cpus, memoryMib, counterHz }: MachineOptions) {
 function booted(buffers: MachineBuffers, hypervisor: Hypervisor, { offline }: Scenario) {
   for (const cpu of offline) if (cpu < buffers.nrCpus) hypervisor.leaveOff(cpu);
   return { buffers, hypervisor, pages: new PageAllocator(hypervisor.machine.ram.nrPages) };
+}
+
+/** What becomes of an error of a scenario that did not fit on the machine. @throws always. */
+export function tooSmall(error: unknown): never {
+  if (!(error instanceof ErrnoError)) throw error;
+  throw new ExitError(EXIT.UNAVAILABLE, `the machine has too little --memory (${error.message})`);
 }

@@ -1,6 +1,5 @@
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { ErrnoError } from '../errno.ts';
 import { TraceOutput } from '../fs/trace-output.ts';
 import type { Scenario } from '../host-sim/scenario.ts';
 import { VirtualHost } from '../host-sim/virtual-host.ts';
@@ -11,9 +10,8 @@ import { type OwnershipCount, walkOwnership } from '../hypervisor-sim/ownership-
 import { oldest, RemoteBuffer } from '../ringbuffer/remote-buffer.ts';
 import { TraceSeq } from '../trace-seq.ts';
 import { KIB, PAGE_SIZE } from '../units.ts';
-import { EXIT, ExitError } from './exit-code.ts';
-import { HypTrace } from './hyp-trace.ts';
-import { type MachineOptions, switchOnVirtual, type VirtualMachine } from './machine.ts';
+import { HYP_REMOTE_EVENTS, HypTrace } from './hyp-trace.ts';
+import { type MachineOptions, switchOnVirtual, tooSmall, type VirtualMachine } from './machine.ts';
 
 export interface RunOptions extends MachineOptions {
   readonly scenario: Scenario;
@@ -63,8 +61,7 @@ export async function run(options: RunOptions, sink: TraceSink): Promise<Ownersh
     sink.close();
     unload();
   } catch (error) {
-    if (!(error instanceof ErrnoError)) throw error;
-    throw new ExitError(EXIT.UNAVAILABLE, `the machine has too little --memory (${error.message})`);
+    tooSmall(error);
   }
   await host.windDown();
   return walkOwnership(machine.hypervisor);
@@ -93,9 +90,7 @@ export class TextSink implements TraceSink {
 
   constructor(write: (text: Uint8Array) => void) {
     this.#write = write;
-    this.#output = new TraceOutput(
-      HYP_EVENTS.map((event, index) => ({ ...event, id: hypEventId(index) })),
-    );
+    this.#output = new TraceOutput(HYP_REMOTE_EVENTS);
   }
 
   drain(buffer: RemoteBuffer, settledNs: number): void {

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { ErrnoError } from '../errno.ts';
+import { AsyncMutex } from '../fs/async-mutex.ts';
 import type { Io } from '../fs/nodes.ts';
 import type { SimCallbacks } from '../fs/sim-dir.ts';
 import { cpuDown, cpuUp } from '../host-sim/cpu-hotplug.ts';
@@ -30,11 +31,11 @@ export class SimControl implements SimCallbacks {
   readonly #machine: Machine;
   readonly #workload: Workload;
   readonly #virtual: VirtualHost | undefined;
+  /** Changes of what runs come one after the other. */
+  readonly #changing = new AsyncMutex();
   #scenario: Scenario;
   #seed: number;
   #lastHypercall = '';
-  /** Changes of what runs come one after the other. */
-  #changing: Promise<void> = Promise.resolve();
 
   constructor(options: {
     machine: Machine;
@@ -59,7 +60,7 @@ export class SimControl implements SimCallbacks {
   /** @throws ErrnoError EINVAL for no scenario; ENOMEM for one too large for this machine. */
   setScenario(text: string): Promise<void> {
     const scenario = scenarioOrErrno(text);
-    return this.#change(async () => {
+    return this.#changing.run(async () => {
       await this.#workload.run(scenario, this.#seed);
       this.#scenario = scenario;
       this.#workload.rate = scenario.rate;
@@ -74,7 +75,7 @@ export class SimControl implements SimCallbacks {
   setSeed(text: string): Promise<void> {
     const seed = Number(text);
     if (!/^\d+$/.test(text) || seed > MAX_SEED) throw new ErrnoError('EINVAL', 'not a seed');
-    return this.#change(async () => {
+    return this.#changing.run(async () => {
       await this.#workload.run(this.#scenario, seed);
       this.#seed = seed;
     });
@@ -109,7 +110,7 @@ export class SimControl implements SimCallbacks {
     const ns = parseDuration(time);
     if (order === undefined || ns === undefined || ns > MAX_ADVANCE_NS)
       throw new ErrnoError('EINVAL', 'neither advance nor suspend, and a time of up to 3600s');
-    return this.#change(() =>
+    return this.#changing.run(() =>
       order === 'suspend' ? virtual.suspend(ns) : advance(virtual, ns, io),
     );
   }
@@ -173,12 +174,6 @@ export class SimControl implements SimCallbacks {
 
   stats(): string {
     return statsTable(this.#machine.hypervisor, this.#machine.counterHz);
-  }
-
-  #change(change: () => Promise<void> | void): Promise<void> {
-    const turn = this.#changing.then(change);
-    this.#changing = turn.catch(() => {}); // Its caller hears of it.
-    return turn;
   }
 }
 

@@ -3,6 +3,7 @@ import { eventFormat, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
 import { Instance } from './instance-dir.ts';
 import { formatSwitch, parseEnable, parseU8, parseULong } from './kstrto.ts';
 import { button, byName, type Dir, dir, type File, show, showStore, stream } from './nodes.ts';
+import { EVENTS_MODE, tracingOn } from './remote-files.ts';
 import { ringStats } from './ring-stats.ts';
 import { type SimCallbacks, simDir } from './sim-dir.ts';
 import { topLevelEvents, topLevelFiles } from './top-level.ts';
@@ -11,9 +12,8 @@ import { TracePipe } from './trace-pipe.ts';
 import { TracePipeRaw } from './trace-pipe-raw.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
-/** The modes that tracefs gives its root and eventfs its directories. */
+/** The mode that tracefs gives its root. */
 const ROOT_MODE = 0o700;
-const EVENTS_MODE = 0o755;
 
 /**
  * The root of the mount: hypervisor/ as the series has it, and beside it the same buffer as a
@@ -49,7 +49,7 @@ function hypervisorDir(remote: TraceRemote): Dir {
     events: dir(
       {
         enable: showStore(
-          () => remote.enabledSummary(),
+          () => remote.enabledSummary(events),
           (written, task) => remote.enableAllEvents(parseU8(written) !== 0, task),
         ),
         header_event: show(() => HEADER_EVENT),
@@ -81,10 +81,7 @@ function hypervisorDir(remote: TraceRemote): Dir {
     trace: traceFile(remote, 'all', 0o640),
     trace_clock: show(() => '[boot]\n'),
     trace_pipe: tracePipe(remote, 'all', 0o640),
-    tracing_on: showStore(
-      async () => formatSwitch(await remote.tracingOn()),
-      (written, task) => remote.setTracing(parseULong(written) !== 0n, task),
-    ),
+    tracing_on: tracingOn(remote),
   });
 }
 

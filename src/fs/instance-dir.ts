@@ -7,14 +7,14 @@ import { EventFilters } from './event-filters.ts';
 import { eventFormat, FULL_COMMON, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
 import { InstanceEvents } from './instance-events.ts';
 import { InstanceOutput, traceHeader } from './instance-output.ts';
-import { formatSwitch, parseULong } from './kstrto.ts';
+import { parseULong } from './kstrto.ts';
 import { byName, dir, type File, give, type Node, show, showStore, stream } from './nodes.ts';
+import { EVENTS_MODE, tracingOn } from './remote-files.ts';
 import { ringStats } from './ring-stats.ts';
 import { TracePipe } from './trace-pipe.ts';
 import { TracePipeRaw } from './trace-pipe-raw.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
-const EVENTS_MODE = 0o755;
 const WRITABLE = 0o640;
 const READABLE = 0o440;
 const SYSTEM = 'hypervisor';
@@ -71,10 +71,7 @@ export class Instance {
       trace: this.#trace('all'),
       trace_clock: choice('boot', '[boot]'),
       trace_pipe: this.#tracePipe('all'),
-      tracing_on: showStore(
-        async () => formatSwitch(await remote.tracingOn()),
-        (written, task) => remote.setTracing(parseULong(written) !== 0n, task),
-      ),
+      tracing_on: tracingOn(remote),
     };
   }
 
@@ -118,10 +115,7 @@ export class Instance {
   #enable(events: readonly RemoteEvent[]): File {
     const remote = this.#remote;
     return showStore(
-      () => {
-        const on = events.filter((event) => remote.isEnabled(event)).length;
-        return on === 0 ? '0\n' : on === events.length ? '1\n' : 'X\n';
-      },
+      () => remote.enabledSummary(events),
       (written, task) => {
         const value = parseULong(written);
         if (value > 1n) throw new ErrnoError('EINVAL', 'neither 0 nor 1');

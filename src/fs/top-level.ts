@@ -1,9 +1,8 @@
 import { eventFormat, FULL_COMMON } from './event-format.ts';
 import type { Instance } from './instance-dir.ts';
 import { type Dir, dir, type Node, show } from './nodes.ts';
+import { EVENTS_MODE } from './remote-files.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
-
-const EVENTS_MODE = 0o755;
 
 /** What only the top level of a tracefs has. */
 export function topLevelFiles(remote: TraceRemote, instance: Instance): Record<string, Node> {

@@ -237,10 +237,11 @@ export class TraceRemote {
     if (errors.length > 0) throw errors[0];
   }
 
-  /** `0`, `1`, or `X` when some events are enabled and some are not. */
-  enabledSummary(): string {
-    if (this.#enabled.size === 0) return '0\n';
-    return this.#enabled.size === this.callbacks.events.length ? '1\n' : 'X\n';
+  /** Of `events`: `0`, `1`, or `X` when some are enabled and some are not. */
+  enabledSummary(events: readonly RemoteEvent[]): string {
+    const on = events.filter((event) => this.isEnabled(event)).length;
+    if (on === 0) return '0\n';
+    return on === events.length ? '1\n' : 'X\n';
   }
 
   /** The lines of per_cpu/cpuN/stats; all zero when no buffer is loaded. */

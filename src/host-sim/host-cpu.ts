@@ -1,13 +1,9 @@
 import { ErrnoError } from '../errno.ts';
 import type { Access } from '../hypervisor-sim/esr.ts';
 import type { SmcResult } from '../hypervisor-sim/firmware.ts';
-import {
-  HYPERCALL_SUCCESS,
-  HYPERCALLS,
-  type HypercallName,
-  type Register,
-} from '../hypervisor-sim/hypercalls.ts';
+import { HYPERCALLS, type HypercallName, type Register } from '../hypervisor-sim/hypercalls.ts';
 import { CpuOffError, type Hypervisor } from '../hypervisor-sim/hypervisor.ts';
+import { SMCCC_RET_SUCCESS } from '../hypervisor-sim/smccc.ts';
 import { PAGE_SIZE } from '../units.ts';
 import { cpuDown, cpuUp } from './cpu-hotplug.ts';
 import { hostTask, type Task } from './host-task.ts';
@@ -106,7 +102,7 @@ export class HostCpu {
   hvc(name: HypercallName | number, ...args: Register[]): number {
     const id = typeof name === 'number' ? name : HYPERCALLS[name].id;
     const { x0, x1 } = this.#trap(() => this.hypervisor.hvc(this.cpu, id, ...args));
-    return x0 === HYPERCALL_SUCCESS ? x1 : x0;
+    return x0 === SMCCC_RET_SUCCESS ? x1 : x0;
   }
 
   /** An SMC; undefined when the CPU powered down. */

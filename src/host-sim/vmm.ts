@@ -32,12 +32,10 @@ const EBUSY = new ErrnoError('EBUSY', 'the VM is in use').result;
 
 const INSTRUCTIONS_PER_PAGE = PAGE_SIZE / INSTRUCTION_SIZE;
 
-/** A vCPU and its thread. */
+/** A vCPU, to its VMM. */
 interface Vcpu {
-  readonly pid: number;
-  /** The page of its struct kvm_vcpu, and the one that the hypervisor was given for its own. */
+  /** The page of its struct kvm_vcpu. */
   readonly host: number;
-  readonly hyp: number;
   on: boolean;
   readyAt: number;
 }
@@ -95,10 +93,9 @@ class Vm {
     const host = yield* this.#allocShared();
     const hyp = this.#alloc(HYP_VCPU_PAGES);
     if (host === undefined || hyp === undefined) return false;
-    const pid = this.#firstPid + idx;
     this.#put(host + KVM_VCPU.HANDLE, this.#handle);
     this.#put(host + KVM_VCPU.VCPU_IDX, idx);
-    this.#put(host + KVM_VCPU.PID, pid);
+    this.#put(host + KVM_VCPU.PID, this.#firstPid + idx);
     this.#put(host + KVM_VCPU.PC, GUEST_RAM);
     const result = this.#host.hvc(
       '__pkvm_init_vcpu',
@@ -107,7 +104,7 @@ class Vm {
       physToVirt(hyp),
     );
     yield 0;
-    this.#vcpus.push({ pid, host, hyp, on: idx === 0, readyAt: 0 });
+    this.#vcpus.push({ host, on: idx === 0, readyAt: 0 });
     return result === 0;
   }
 

@@ -24,7 +24,7 @@ export interface Pool {
   readonly nrPages: number;
 }
 
-/** The most that a piece may have, so that a small machine's memory need not be in one piece. */
+/** Beyond what a CPU's tasks need: what is free of a pool need not be in one piece. */
 const SPARE_PAGES = 4;
 
 /** How many pages a CPU's tasks have in use at the most. */

@@ -12,6 +12,7 @@ import {
   unshareHyp,
   vcpuRun,
 } from './pkvm-hypercalls.ts';
+import { SMCCC_RET_NOT_SUPPORTED, SMCCC_RET_SUCCESS } from './smccc.ts';
 import {
   enableEvent,
   enableTracing,
@@ -101,16 +102,13 @@ const BY_ID = new Map<number, Handler>(
 );
 
 /** SMCCC: what the host finds in x0, and in x1 the hypercall's own result. */
-export const HYPERCALL_SUCCESS = 0;
-export const HYPERCALL_NOT_SUPPORTED = -1;
-
 export interface HypercallResult {
-  readonly x0: typeof HYPERCALL_SUCCESS | typeof HYPERCALL_NOT_SUPPORTED;
+  readonly x0: typeof SMCCC_RET_SUCCESS | typeof SMCCC_RET_NOT_SUPPORTED;
   readonly x1: number;
 }
 
-const SUCCESS: HypercallResult = { x0: HYPERCALL_SUCCESS, x1: 0 };
-const NOT_SUPPORTED: HypercallResult = { x0: HYPERCALL_NOT_SUPPORTED, x1: 0 };
+const SUCCESS: HypercallResult = { x0: SMCCC_RET_SUCCESS, x1: 0 };
+const NOT_SUPPORTED: HypercallResult = { x0: SMCCC_RET_NOT_SUPPORTED, x1: 0 };
 
 /** handle_host_hcall(): the one place where an ErrnoError becomes a register. */
 export function handleHypercall(
@@ -123,9 +121,9 @@ export function handleHypercall(
   try {
     const value = handler(hyp, x1, x2, x3, x4);
     if (typeof value !== 'number' || value === 0) return SUCCESS;
-    return { x0: HYPERCALL_SUCCESS, x1: value };
+    return { x0: SMCCC_RET_SUCCESS, x1: value };
   } catch (error) {
     if (!(error instanceof ErrnoError)) throw error;
-    return { x0: HYPERCALL_SUCCESS, x1: error.result };
+    return { x0: SMCCC_RET_SUCCESS, x1: error.result };
   }
 }

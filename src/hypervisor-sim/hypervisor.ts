@@ -7,7 +7,6 @@ import { HypCpu } from './hyp-cpu.ts';
 import { hostFfaCall, hostHcall, hostSmc, type Reason } from './hyp-events.ts';
 import { HypTraceBuffer } from './hyp-trace-buffer.ts';
 import {
-  HYPERCALL_SUCCESS,
   HYPERCALLS,
   type HypercallName,
   type HypercallResult,
@@ -18,7 +17,7 @@ import { type MachineBuffers, type MachineMemory, viewMachine } from './machine-
 import { COST_NS, type MachineTime } from './machine-time.ts';
 import { PCPU_STATE_SIZE, Pcpu, POWER_OFF, POWER_ON, POWER_PENDING } from './pcpu.ts';
 import { hostPsciCall, psciCpuEntry } from './psci-relay.ts';
-import { FFA_RET_SUCCESS, isFfa, isPsci, SMC_FUNCTIONS } from './smccc.ts';
+import { FFA_RET_SUCCESS, isFfa, isPsci, SMC_FUNCTIONS, SMCCC_RET_SUCCESS } from './smccc.ts';
 
 /** Nothing can run on a CPU that is off, or asleep until an interrupt. */
 export class CpuOffError extends Error {
@@ -113,7 +112,7 @@ export class Hypervisor {
     return this.#trap(cpu, 'hvc', (hyp) => {
       this.time.spend(COST_NS.hypercall);
       const result = handleHypercall(hyp, id, args);
-      const invalid = result.x0 !== HYPERCALL_SUCCESS;
+      const invalid = result.x0 !== SMCCC_RET_SUCCESS;
       if (!invalid) hyp.stats.countHypercall(id, result.x1 < 0, hyp.timedCycles);
       hyp.emit(hostHcall, id, invalid ? 1 : 0);
       return { result, failed: invalid || result.x1 < 0 };
@@ -123,7 +122,7 @@ export class Hypervisor {
   /** A hypercall by name; returns its x1. @throws ErrnoError what the hypervisor answered. */
   call(cpu: number, name: HypercallName, ...args: Register[]): number {
     const { x0, x1 } = this.hvc(cpu, HYPERCALLS[name].id, ...args);
-    assert(x0 === HYPERCALL_SUCCESS, `${name} is a hypercall`);
+    assert(x0 === SMCCC_RET_SUCCESS, `${name} is a hypercall`);
     if (x1 < 0) throw ErrnoError.fromResult(x1, name);
     return x1;
   }

@@ -117,9 +117,8 @@ export class RemoteReader {
 
   /**
    * Takes the unread rest of one page, as a page image for user space: into the first PAGE_SIZE
-   * bytes of `image`, with the
-   * time that the first event's delta counts from, and how many events were lost before it. False
-   * when there is nothing now.
+   * bytes of `image`, with the time that the first event's delta counts from, and how many events
+   * were lost before it. False when there is nothing now.
    */
   readPage(image: Uint8Array, task: HostTask): boolean {
     if (!this.peek(task)) return false;
