@@ -1,3 +1,5 @@
+import { assert } from '../assert.ts';
+import { ErrnoError } from '../errno.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 /**
@@ -9,15 +11,16 @@ import type { SharedMemory } from './shared-memory.ts';
  *
  * The links make the ring. A link is one word, so that both sides can change it in one step:
  *
- *      31                                      2 1    0
- *      +----------------------------------------+------+
- *      | id of the next page                    | kind |
- *      +----------------------------------------+------+
+ *      31       22 21                          2 1    0
+ *      +----------+-----------------------------+------+
+ *      | turn     | id of the next page         | kind |
+ *      +----------+-----------------------------+------+
  *
  * Invariant: outside moveTail and swapReaderPage exactly one link of the ring is HEAD; the page
  * it points to is the oldest. The writer turns HEAD into HEAD_MOVING to push the head on, the
  * reader turns HEAD into NORMAL to take the head out. Both do it with one compare-exchange on
- * the same word, so one of them wins and the other starts again.
+ * the same word, so one of them wins and the other starts again. The writer counts `turn` up each
+ * time that it moves the head: a head that came back to where it was is not the same head.
  */
 export const NORMAL = 0;
 export const HEAD = 1;
@@ -34,8 +37,19 @@ const ID = 32;
 
 const KIND_BITS = 2;
 const KIND_MASK = 2 ** KIND_BITS - 1;
+const ID_BITS = 20;
+const ID_MASK = 2 ** ID_BITS - 1;
+const TURN_SHIFT = KIND_BITS + ID_BITS;
 
-const pack = (next: number, kind: LinkKind): number => (next << KIND_BITS) | kind;
+/** A writer that is descheduled in mid-move keeps the head away; then there is no data now. */
+const HEAD_SPINS = 10_000;
+
+const pack = (turn: number, next: number, kind: LinkKind): number =>
+  (turn << TURN_SHIFT) | (next << KIND_BITS) | kind;
+
+export const linkNext = (link: number): number => (link >>> KIND_BITS) & ID_MASK;
+export const linkTurn = (link: number): number => link >>> TURN_SHIFT;
+export const linkKind = (link: number): LinkKind => (link & KIND_MASK) as LinkKind;
 
 /** The records of one ring, as a view; `base` is where the record of page 0 starts. */
 export class BufferPages {
@@ -48,6 +62,7 @@ export class BufferPages {
   }
 
   init(id: number, page: number): void {
+    assert(id <= ID_MASK, 'a link has room for the id');
     this.#memory.view.setUint32(this.#at(id, ID), id, true);
     this.#memory.view.setUint32(this.#at(id, PAGE), page, true);
     this.clear(id);
@@ -58,21 +73,26 @@ export class BufferPages {
     return this.#memory.view.getUint32(this.#at(id, PAGE), true);
   }
 
+  link(id: number): number {
+    return this.#memory.load(this.#at(id, LINK));
+  }
+
   next(id: number): number {
-    return this.#memory.load(this.#at(id, LINK)) >>> KIND_BITS;
+    return linkNext(this.link(id));
   }
 
   kind(id: number): LinkKind {
-    return (this.#memory.load(this.#at(id, LINK)) & KIND_MASK) as LinkKind;
+    return linkKind(this.link(id));
   }
 
-  setLink(id: number, next: number, kind: LinkKind): void {
-    this.#memory.store(this.#at(id, LINK), pack(next, kind));
+  setLink(id: number, next: number, kind: LinkKind, turn = 0): void {
+    this.#memory.store(this.#at(id, LINK), pack(turn, next, kind));
   }
 
-  /** Takes the HEAD mark off `id`'s link, which points to `head`. False when it was gone before. */
-  tryUnsetHead(id: number, head: number, next: number, kind: LinkKind): boolean {
-    return this.#memory.compareExchange(this.#at(id, LINK), pack(head, HEAD), pack(next, kind));
+  /** Takes the HEAD mark off `id`'s link. False when `link` had none or has changed since. */
+  tryUnsetHead(id: number, link: number, next: number, kind: LinkKind): boolean {
+    if (linkKind(link) !== HEAD) return false;
+    return this.#memory.compareExchange(this.#at(id, LINK), link, pack(0, next, kind));
   }
 
   /** Reader's side only; the writer never goes backwards. */
@@ -98,6 +118,22 @@ export class BufferPages {
     this.#memory.view.setUint32(this.#at(id, WRITE), write, true);
     this.#memory.view.setUint32(this.#at(id, ENTRIES), this.entries(id) + 1, true);
     return write;
+  }
+
+  /**
+   * Reader's side only. Runs after the writer, from page `from` on, until a link of a ring of
+   * `nrPages` says HEAD. @throws ErrnoError EBUSY when none did.
+   */
+  findHead(from: number, nrPages: number): number {
+    let head = from;
+    let spins = HEAD_SPINS;
+    for (let step = 0; step < 2 * nrPages; step++) {
+      let kind = this.kind(this.prev(head));
+      while (kind === HEAD_MOVING && spins-- > 0) kind = this.kind(this.prev(head));
+      if (kind === HEAD) return head;
+      head = this.next(head);
+    }
+    throw new ErrnoError('EBUSY', 'no head page in the ring');
   }
 
   clear(id: number): void {

@@ -17,7 +17,7 @@ import {
   publishReader,
   resetMetaCounters,
 } from './meta-page.ts';
-import { BufferPages, HEAD, HEAD_MOVING, NORMAL } from './page-link.ts';
+import { BufferPages, HEAD, HEAD_MOVING, linkNext, linkTurn, NORMAL } from './page-link.ts';
 import {
   BPAGES,
   HEAD_PAGE,
@@ -41,8 +41,6 @@ export const NOT_RESERVED = -1;
 
 /** How often a swap starts again after losing the head to the writer. */
 const SWAP_ATTEMPTS = 8;
-/** A writer that is descheduled in mid-move keeps the head away; then there is no data now. */
-const HEAD_SPINS = 10_000;
 /** After so many looks at a writer with an open event its thread may have the CPU; at last, it died. */
 const SPINS_BEFORE_SLEEP = 1_000;
 const SLEEP_MS = 0.05;
@@ -164,12 +162,13 @@ export class SimpleRingBuffer {
   }
 
   #moveTail(tail: number): number {
-    const next = this.#bpages.next(tail);
-    if (this.#bpages.tryUnsetHead(tail, next, next, HEAD_MOVING)) {
+    const link = this.#bpages.link(tail);
+    const next = linkNext(link);
+    if (this.#bpages.tryUnsetHead(tail, link, next, HEAD_MOVING)) {
       // The writer caught the head. Count what it is about to overwrite before the new head
       // shows, or a reader that swaps now would report too few lost events.
       addOverrun(this.#ram, this.#get(META), this.#bpages.entries(next));
-      this.#bpages.setLink(next, this.#bpages.next(next), HEAD);
+      this.#bpages.setLink(next, this.#bpages.next(next), HEAD, linkTurn(link) + 1);
       this.#bpages.setLink(tail, next, NORMAL);
     }
     // A reader that won the race has put its own page there.
@@ -193,11 +192,14 @@ export class SimpleRingBuffer {
     for (let attempt = 0; attempt < SWAP_ATTEMPTS; attempt++) {
       const head = this.#findHead();
       const last = this.#bpages.prev(head);
+      // Before the overrun, so that it is of this head and not of an earlier turn of the ring.
+      const link = this.#bpages.link(last);
+      if (linkNext(link) !== head) continue;
       // The reader page goes in where the head is, and points at the head to be.
-      this.#bpages.setLink(reader, this.#bpages.next(head), HEAD);
+      this.#bpages.setLink(reader, this.#bpages.next(head), HEAD, linkTurn(link) + 1);
       this.#bpages.setPrev(reader, last);
       const overrun = metaOverrun(this.#ram, this.#get(META));
-      if (!this.#bpages.tryUnsetHead(last, head, reader, NORMAL)) continue;
+      if (!this.#bpages.tryUnsetHead(last, link, reader, NORMAL)) continue;
 
       const newHead = this.#bpages.next(reader);
       this.#bpages.setPrev(newHead, reader);
@@ -211,17 +213,8 @@ export class SimpleRingBuffer {
     throw new ErrnoError('EBUSY', 'lost the race for the head page');
   }
 
-  /** Runs after the writer until a link says HEAD. */
   #findHead(): number {
-    let head = this.#get(HEAD_PAGE);
-    let spins = HEAD_SPINS;
-    for (let step = 0; step < 2 * this.#get(NR_PAGES); step++) {
-      let kind = this.#bpages.kind(this.#bpages.prev(head));
-      while (kind === HEAD_MOVING && spins-- > 0) kind = this.#bpages.kind(this.#bpages.prev(head));
-      if (kind === HEAD) return head;
-      head = this.#bpages.next(head);
-    }
-    throw new ErrnoError('EBUSY', 'no head page in the ring');
+    return this.#bpages.findHead(this.#get(HEAD_PAGE), this.#get(NR_PAGES));
   }
 
   /** Lets the writer in. */

@@ -206,6 +206,16 @@ describe('between any two steps of the other side', () => {
     },
   );
 
+  test('a ring that turns once in the midst of a swap: the loss is told where it was', () => {
+    for (let step = 0, preempted = true; preempted; step++) {
+      const { ring, steps } = filledToTheBrim(2);
+      const turn = () => ring.write(3 * EVENTS_PER_PAGE);
+      const first = steps.preempt(step, turn, () => ring.read(1));
+      preempted = first.preempted;
+      expect(first.result.lost, `step ${step}`).toBe(first.result.numbers[0]);
+    }
+  });
+
   /** A ring of three whose tail page is full, `ahead` pages after its first. */
   function filledToTheBrim(ahead: number): { ring: TestRing; steps: Steps } {
     const steps = new Steps();
