@@ -24,11 +24,15 @@ export class FilterError extends Error {
     this.errno = errno;
   }
 
+  /** Where in the text a caret points at it. */
+  caret(text: string): number {
+    return this.position === undefined ? 0 : Math.min(this.position + 1, text.length);
+  }
+
   /** What the filter's file shows from then on. */
   shown(text: string): string {
     if (this.position === undefined) return `${text}\nError: (0)\n`;
-    const caret = Math.min(this.position + 1, text.length);
-    return `${text}\n${' '.repeat(caret)}^\nparse_error: ${this.message}\n`;
+    return `${text}\n${' '.repeat(this.caret(text))}^\nparse_error: ${this.message}\n`;
   }
 }
 

@@ -1,4 +1,5 @@
 import { ErrnoError } from '../errno.ts';
+import type { ErrorLog } from './error-log.ts';
 import { FilterError, type FilteredEvent, type Predicate, parseFilter } from './event-filter.ts';
 import type { RemoteEvent } from './trace-remote.ts';
 
@@ -24,7 +25,12 @@ interface Filter {
 /** The filters of an instance's events, as their files set them. */
 export class EventFilters {
   readonly #filters = new Map<number, Filter>();
+  readonly #errors: ErrorLog;
   #system = NONE;
+
+  constructor(errors: ErrorLog) {
+    this.#errors = errors;
+  }
 
   shown({ id }: RemoteEvent): string {
     return `${this.#filters.get(id)?.shown ?? NONE}\n`;
@@ -45,6 +51,7 @@ export class EventFilters {
     } catch (error) {
       if (!(error instanceof FilterError)) throw error;
       this.#filters.set(event.id, { shown: error.shown(text), passes: undefined });
+      this.#log(error, text);
       throw new ErrnoError(error.errno, error.message);
     }
   }
@@ -58,12 +65,17 @@ export class EventFilters {
         else this.#filters.delete(event.id);
         return true;
       } catch (error) {
-        if (error instanceof FilterError) return false;
-        throw error;
+        if (!(error instanceof FilterError)) throw error;
+        this.#log(NOT_SET, text);
+        return false;
       }
     });
     if (text === CLEAR) this.#system = NONE;
     else this.#system = set.length > 0 ? text : NOT_SET.shown(text);
+  }
+
+  #log(error: FilterError, text: string): void {
+    this.#errors.add('event filter parse error', error.message, text, error.caret(text));
   }
 
   passes(id: number, event: FilteredEvent): boolean {

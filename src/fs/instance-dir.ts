@@ -3,6 +3,8 @@ import { KERNEL_THREAD } from '../host-task.ts';
 import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
 import { copyUnread } from '../ringbuffer/unread-events.ts';
 import { TraceSeq } from '../trace-seq.ts';
+import { Cpumask } from './cpumask.ts';
+import { ErrorLog } from './error-log.ts';
 import { EventFilters } from './event-filters.ts';
 import { eventFormat, FULL_COMMON, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
 import { InstanceEvents } from './instance-events.ts';
@@ -11,13 +13,14 @@ import { parseULong } from './kstrto.ts';
 import { byName, dir, type File, give, type Node, show, showStore, stream } from './nodes.ts';
 import { EVENTS_MODE, tracingOn } from './remote-files.ts';
 import { ringStats } from './ring-stats.ts';
+import { SYSTEM, setEvent } from './set-event.ts';
+import { TraceOptions } from './trace-options.ts';
 import { TracePipe } from './trace-pipe.ts';
 import { TracePipeRaw } from './trace-pipe-raw.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
 const WRITABLE = 0o640;
 const READABLE = 0o440;
-const SYSTEM = 'hypervisor';
 
 /** More than the text of any event. */
 const LINE_SIZE = 512;
@@ -29,11 +32,17 @@ const LINE_SIZE = 512;
 export class Instance {
   readonly events: InstanceEvents;
   readonly #remote: TraceRemote;
-  readonly #filters = new EventFilters();
+  readonly #errors: ErrorLog;
+  readonly #filters: EventFilters;
+  readonly #tracingCpus: Cpumask;
+  readonly #options = new TraceOptions();
 
   constructor(remote: TraceRemote) {
     this.#remote = remote;
-    this.events = new InstanceEvents(remote, this.#filters);
+    this.#errors = new ErrorLog(() => remote.callbacks.now());
+    this.#filters = new EventFilters(this.#errors);
+    this.#tracingCpus = new Cpumask(remote.callbacks.cpus.length);
+    this.events = new InstanceEvents(remote, this.#filters, this.#tracingCpus);
   }
 
   /** The files that each instance has, the top level too. */
@@ -50,7 +59,10 @@ export class Instance {
         return `${sizeKb * BigInt(cpus.length)}\n`;
       }),
       current_tracer: choice('nop'),
+      error_log: this.#errorLog(),
       events: dir(this.#eventFiles(), EVENTS_MODE),
+      free_buffer: this.#freeBuffer(),
+      options: this.#options.each,
       per_cpu: dir(
         byName(
           cpus,
@@ -68,10 +80,49 @@ export class Instance {
             }),
         ),
       ),
+      set_event: setEvent(remote),
+      timestamp_mode: show(() => '[delta] absolute\n'),
       trace: this.#trace('all'),
       trace_clock: choice('boot', '[boot]'),
+      trace_options: this.#options.all,
       trace_pipe: this.#tracePipe('all'),
+      tracing_cpumask: showStore(
+        () => `${this.#tracingCpus}\n`,
+        (written) => this.#tracingCpus.set(textOf(written)),
+      ),
       tracing_on: tracingOn(remote),
+    };
+  }
+
+  /** Any write is taken, and says nothing; O_TRUNC clears it. */
+  #errorLog(): File {
+    const errors = showStore(
+      () => `${this.#errors}`,
+      () => {},
+    );
+    return {
+      ...errors,
+      open: (how) => {
+        if (how.writes && how.truncates) this.#errors.clear();
+        return errors.open(how);
+      },
+    };
+  }
+
+  /** Its last close gives the buffer's memory back, and stops tracing if an option says so. */
+  #freeBuffer(): File {
+    return {
+      kind: 'file',
+      mode: 0o200,
+      seekable: true,
+      size: () => 0,
+      open: ({ task }) => ({
+        write: () => {},
+        release: async () => {
+          if (this.#options.isOn('disable_on_free')) await this.#remote.setTracing(false, task);
+          await this.#remote.reset('all', task);
+        },
+      }),
     };
   }
 
@@ -101,6 +152,7 @@ export class Instance {
                   ),
                   format: show(() => eventFormat(event, FULL_COMMON)),
                   id: show(() => `${event.id}\n`),
+                  trigger: noTriggers(),
                 },
                 EVENTS_MODE,
               ),
@@ -128,7 +180,7 @@ export class Instance {
     const remote = this.#remote;
     return stream(READABLE, (task) =>
       TracePipe.open(remote, cpu, task, {
-        output: new InstanceOutput(this.events, remote.callbacks.events),
+        output: new InstanceOutput(this.events, this.#options, remote.callbacks.events),
         ends: true,
       }),
     );
@@ -157,7 +209,11 @@ export class Instance {
     const readers = buffer?.select(cpu) ?? [];
     const { memory, events } = copyUnread(readers, KERNEL_THREAD);
     // What others have taken before has told only them which vCPUs were loaded.
-    const output = new InstanceOutput(this.events.fromHere(), this.#remote.callbacks.events);
+    const output = new InstanceOutput(
+      this.events.fromHere(),
+      this.#options,
+      this.#remote.callbacks.events,
+    );
     const lines: Buffer[] = [];
     const seq = new TraceSeq(LINE_SIZE);
     for (const event of events) {
@@ -166,7 +222,8 @@ export class Instance {
       if (seq.length > 0) lines.push(Buffer.from(seq.bytes.subarray(0, seq.length)));
     }
     const written = readers.reduce((sum, reader) => sum + reader.written, 0);
-    const header = traceHeader(lines.length, written, readers.length);
+    const counts = { entries: lines.length, written, cpus: readers.length };
+    const header = traceHeader(counts, this.#options);
     return Buffer.concat([Buffer.from(header), ...lines]);
   }
 }
@@ -180,5 +237,14 @@ function choice(name: string, shown = name): File {
     },
   );
 }
+
+/** An event's triggers: none. They act when it happens, and the host does not see that. */
+const noTriggers = (): File =>
+  showStore(
+    () => '# Available triggers:\n#\n',
+    () => {
+      throw new ErrnoError('EINVAL', 'no such trigger');
+    },
+  );
 
 const textOf = (written: Uint8Array): string => Buffer.from(written).toString('latin1').trim();

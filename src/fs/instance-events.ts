@@ -11,6 +11,7 @@ import {
 import { putPageImage } from '../ringbuffer/page-image.ts';
 import { entryIdAt, type RemoteReader } from '../ringbuffer/remote-reader.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
+import type { Cpumask } from './cpumask.ts';
 import type { EventFilters } from './event-filters.ts';
 import { FULL_COMMON, STRICT_COMMON, sizeOf } from './event-format.ts';
 import type { PeekedEvent } from './trace-output.ts';
@@ -32,14 +33,21 @@ export class InstanceEvents {
   readonly #vcpuFields: ReadonlyMap<number, number>;
   readonly #events: ReadonlyMap<number, RemoteEvent>;
   readonly #filters: EventFilters;
+  readonly #tracingCpus: Cpumask;
   readonly #pids = new Map<number, number>();
   /** Of each CPU, what was lost before events that no filter passed. */
   readonly #lost = new Map<number, number>();
   readonly #seen: Set<number>;
 
-  constructor(remote: TraceRemote, filters: EventFilters, seen = new Set<number>()) {
+  constructor(
+    remote: TraceRemote,
+    filters: EventFilters,
+    tracingCpus: Cpumask,
+    seen = new Set<number>(),
+  ) {
     this.#remote = remote;
     this.#filters = filters;
+    this.#tracingCpus = tracingCpus;
     this.#events = new Map(remote.callbacks.events.map((event) => [event.id, event]));
     this.#seen = seen;
     this.#vcpuFields = new Map(
@@ -51,7 +59,7 @@ export class InstanceEvents {
 
   /** The same for who starts to read elsewhere: of no CPU it knows which vCPU it has loaded. */
   fromHere(): InstanceEvents {
-    return new InstanceEvents(this.#remote, this.#filters, this.#seen);
+    return new InstanceEvents(this.#remote, this.#filters, this.#tracingCpus, this.#seen);
   }
 
   /** The pid that an event has; to be asked of each event, in their order on each CPU. */
@@ -65,9 +73,10 @@ export class InstanceEvents {
     return this.#pids.get(cpu) ?? 0;
   }
 
-  /** Whether an event's filter passes it; to be asked of each event, as `pidOf`. */
+  /** Whether its CPU is traced and its filter passes it; to be asked of each event, as `pidOf`. */
   passes(peeked: PeekedEvent, memory: SharedMemory): boolean {
     const pid = this.pidOf(peeked, memory);
+    if (!this.#tracingCpus.has(peeked.cpu)) return false;
     if (!this.#filters.any) return true;
     const event = this.#events.get(entryIdAt(memory, peeked.payload));
     if (!event) return true;

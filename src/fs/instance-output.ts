@@ -1,6 +1,7 @@
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import type { TraceSeq } from '../trace-seq.ts';
 import type { InstanceEvents } from './instance-events.ts';
+import type { TraceOptions } from './trace-options.ts';
 import {
   ascii,
   EventPrinter,
@@ -15,17 +16,20 @@ const TASK_WIDTH = 16;
 const PID_WIDTH = 7;
 const CPU_DIGITS = 3;
 /** No latency flags: events of EL2 know nothing of the host's interrupts. */
-const FLAGS = ascii('] ..... ');
+const FLAGS = ascii('..... ');
+const CPU_END = ascii('] ');
 const COLON = ascii(': ');
 const NEWLINE = ascii('\n');
 
 /** Prints events as the kernel's own trace files show them: "TASK-PID [CPU] ..... TIME: event: …". */
 export class InstanceOutput implements LineOutput {
   readonly #view: InstanceEvents;
+  readonly #options: TraceOptions;
   readonly #printer: EventPrinter;
 
-  constructor(view: InstanceEvents, events: readonly RemoteEvent[]) {
+  constructor(view: InstanceEvents, options: TraceOptions, events: readonly RemoteEvent[]) {
     this.#view = view;
+    this.#options = options;
     this.#printer = new EventPrinter(events, ': ', 'Unknown type ');
   }
 
@@ -39,23 +43,39 @@ export class InstanceOutput implements LineOutput {
   }
 
   #printLine(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): void {
-    const pid = this.#view.pidOf(reader, memory);
-    to.put(ascii(`${this.#view.nameOf(pid).padStart(TASK_WIDTH)}-${`${pid}`.padEnd(PID_WIDTH)} [`));
-    to.putZeroPadded(reader.cpu, CPU_DIGITS);
-    to.put(FLAGS);
-    printTime(reader.ts, to);
-    to.put(COLON);
+    if (this.#options.isOn('context-info')) this.#printContext(reader, memory, to);
     this.#printer.print(memory, reader.payload, to);
     to.put(NEWLINE);
   }
+
+  #printContext(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): void {
+    const pid = this.#view.pidOf(reader, memory);
+    to.put(ascii(`${this.#view.nameOf(pid).padStart(TASK_WIDTH)}-${`${pid}`.padEnd(PID_WIDTH)} [`));
+    to.putZeroPadded(reader.cpu, CPU_DIGITS);
+    to.put(CPU_END);
+    if (this.#options.isOn('irq-info')) to.put(FLAGS);
+    printTime(reader.ts, to);
+    to.put(COLON);
+  }
+}
+
+/** How many events `trace` shows, and how many there were; of how many CPUs. */
+export interface TraceCounts {
+  readonly entries: number;
+  readonly written: number;
+  readonly cpus: number;
 }
 
 /** What the kernel's trace starts with. */
-export const traceHeader = (entries: number, written: number, cpus: number): string => `\
-# tracer: nop
-#
-# entries-in-buffer/entries-written: ${entries}/${written}   #P:${cpus}
-#
+export function traceHeader(counts: TraceCounts, options: TraceOptions): string {
+  const { entries, written, cpus } = counts;
+  const tracer = '# tracer: nop\n#\n';
+  if (!options.isOn('context-info')) return tracer;
+  const total = `# entries-in-buffer/entries-written: ${entries}/${written}   #P:${cpus}\n#\n`;
+  return `${tracer}${total}${options.isOn('irq-info') ? COLUMNS : COLUMNS_WITHOUT_FLAGS}`;
+}
+
+const COLUMNS = `\
 #                                _-----=> irqs-off/BH-disabled
 #                               / _----=> need-resched
 #                              | / _---=> hardirq/softirq
@@ -64,4 +84,9 @@ export const traceHeader = (entries: number, written: number, cpus: number): str
 #                              |||| /     delay
 #           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION
 #              | |         |   |||||     |         |
+`;
+
+const COLUMNS_WITHOUT_FLAGS = `\
+#           TASK-PID     CPU#     TIMESTAMP  FUNCTION
+#              | |         |         |         |
 `;

@@ -36,6 +36,8 @@ export interface OpenFile {
   read?(to: Uint8Array, offset: number, io: Io): Awaitable<number>;
   /** Takes all of it or throws. */
   write?(data: Uint8Array, io: Io): Awaitable<void>;
+  /** In place of it: takes the start of it, and returns how much. */
+  writeSome?(data: Uint8Array, io: Io): Awaitable<number>;
   /**
    * Whether a read has something to give now, or an error; without this it always has. Calls
    * `onNews`, in place of an earlier one, each time that there is something new to read.

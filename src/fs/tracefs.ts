@@ -142,12 +142,13 @@ export class Tracefs {
     }
   }
 
-  /** write(2). Returns how much was written, which is all. */
+  /** write(2). Returns how much was written. */
   async write(fd: number, data: Uint8Array, io: Io): Promise<number> {
     const { file, writable } = this.#handle(fd);
     if (!writable) throw new ErrnoError('EBADF', 'opened for reading only');
-    if (!file.write) throw new ErrnoError('EINVAL', 'not a file to write');
     this.#staysOpen(fd);
+    if (file.writeSome) return file.writeSome(data, io);
+    if (!file.write) throw new ErrnoError('EINVAL', 'not a file to write');
     await file.write(data, io);
     return data.length;
   }

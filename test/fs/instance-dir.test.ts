@@ -12,11 +12,18 @@ test('the top level and the instance have a tracefs’s files, beside the strict
     'buffer_size_kb',
     'buffer_total_size_kb',
     'current_tracer',
+    'error_log',
     'events',
+    'free_buffer',
+    'options',
     'per_cpu',
+    'set_event',
+    'timestamp_mode',
     'trace',
     'trace_clock',
+    'trace_options',
     'trace_pipe',
+    'tracing_cpumask',
     'tracing_on',
   ];
   expect(fs.readdir('/instances/hypervisor').sort()).toEqual(common);
@@ -43,6 +50,7 @@ test('the top level and the instance have a tracefs’s files, beside the strict
     'filter',
     'format',
     'id',
+    'trigger',
   ]);
   expect(fs.readdir('/per_cpu/cpu0')).toEqual(['stats', 'trace', 'trace_pipe', 'trace_pipe_raw']);
 });
