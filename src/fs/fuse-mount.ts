@@ -60,6 +60,7 @@ export async function mount(tracefs: Tracefs, options: MountOptions): Promise<()
     'atomic_o_trunc', // O_TRUNC comes with the open, and not as a truncate(2) after it.
     'auto_unmount', // If we are killed, fusermount takes the mount away.
     'big_writes',
+    'max_readahead=0', // A splice(2) from a pipe asks for a page at a time.
     `max_read=${MAX_IO}`,
     ...(allowOther ? ['allow_other'] : []),
   ]);
@@ -172,6 +173,7 @@ function ioOf(request: Request): Io {
   return {
     task: caller(request.pid),
     nonblock: ((request.flags ?? 0) & open.O_NONBLOCK) !== 0,
+    forCache: request.forCache ?? false,
     onInterrupt(callback) {
       if (request.interrupted) callback();
       else request.oninterrupt = callback;

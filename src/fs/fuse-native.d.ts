@@ -8,6 +8,8 @@ declare module 'fuse-native' {
     readonly gid: number;
     /** Of a read or a write: the open file's O_* flags as they are now. */
     readonly flags?: number;
+    /** Of a read: the page cache makes it, and no read(2). */
+    readonly forCache?: boolean;
     /** The caller was signalled, perhaps before `oninterrupt` was set. */
     readonly interrupted: boolean;
     oninterrupt: (() => void) | null;

@@ -71,7 +71,12 @@ function hypervisorDir(remote: TraceRemote): Dir {
             stats: show(async () => ringStats(await remote.stats(cpu))),
             trace: traceFile(remote, cpu, 0o440),
             trace_pipe: tracePipe(remote, cpu, 0o440),
-            trace_pipe_raw: stream(0o440, (task) => TracePipeRaw.open(remote, cpu, task)),
+            trace_pipe_raw: stream(0o440, (task) =>
+              TracePipeRaw.open(remote, cpu, task, {
+                readPage: (reader, _memory, image) => reader.readPage(image, task),
+                endsOnceClosed: false,
+              }),
+            ),
           }),
       ),
     ),

@@ -16,7 +16,7 @@ import { ringStats } from './ring-stats.ts';
 import { SYSTEM, setEvent } from './set-event.ts';
 import { TraceOptions } from './trace-options.ts';
 import { TracePipe } from './trace-pipe.ts';
-import { TracePipeRaw } from './trace-pipe-raw.ts';
+import { SPLICED_SIZE, TracePipeRaw } from './trace-pipe-raw.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
 const WRITABLE = 0o640;
@@ -69,13 +69,18 @@ export class Instance {
           (cpu) => `cpu${cpu}`,
           (cpu) =>
             dir({
-              stats: show(async () => ringStats(await remote.stats(cpu))),
+              stats: show(async () => ringStats(await remote.statsUntilReset(cpu))),
               trace: this.#trace(cpu),
               trace_pipe: this.#tracePipe(cpu),
-              trace_pipe_raw: stream(READABLE, (task) =>
-                TracePipeRaw.open(remote, cpu, task, (reader, memory, image) =>
-                  this.events.readPage(reader, memory, image, task),
-                ),
+              trace_pipe_raw: stream(
+                READABLE,
+                (task) =>
+                  TracePipeRaw.open(remote, cpu, task, {
+                    readPage: (reader, memory, image) =>
+                      this.events.readPage(reader, memory, image, task),
+                    endsOnceClosed: true,
+                  }),
+                () => SPLICED_SIZE,
               ),
             }),
         ),

@@ -8,7 +8,7 @@ import {
   TIME_DELTA_LIMIT,
   TIME_EXTEND_SIZE,
 } from '../ringbuffer/event-header.ts';
-import { putPageImage } from '../ringbuffer/page-image.ts';
+import { putPageImage, STORED_SIZE } from '../ringbuffer/page-image.ts';
 import { entryIdAt, type RemoteReader } from '../ringbuffer/remote-reader.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import type { Cpumask } from './cpumask.ts';
@@ -116,6 +116,8 @@ export class InstanceEvents {
     const { ts: timeStamp } = reader;
     const lost = reader.lostEvents + (this.#lost.get(reader.cpu) ?? 0);
     this.#lost.delete(reader.cpu);
+    // Unlike a ring's own pages, these have always room to say how many were lost.
+    const room = PAGE_DATA_SIZE - (lost > 0 ? STORED_SIZE : 0);
     let end = 0;
     let last = timeStamp;
     while (this.#peekPassed(reader, memory, task)) {
@@ -124,7 +126,7 @@ export class InstanceEvents {
       const length = alignedPayload(reader.length - STRICT_SIZE + FULL_SIZE);
       const delta = reader.ts - last;
       const extend = delta >= TIME_DELTA_LIMIT ? TIME_EXTEND_SIZE : 0;
-      if (end + extend + eventSize(length) > PAGE_DATA_SIZE) break;
+      if (end + extend + eventSize(length) > room) break;
       let at = PAGE_DATA + end;
       if (extend > 0) at = putTimeExtend({ view }, at, delta);
       at = putEventHeader({ view }, at, length, extend > 0 ? 0 : delta);

@@ -43,6 +43,8 @@ export interface OpenFile {
    * `onNews`, in place of an earlier one, each time that there is something new to read.
    */
   poll?(onNews?: () => void): boolean;
+  /** One of its descriptors was closed, perhaps the last. */
+  flush?(): void;
   /** After the last close. */
   release?(): Awaitable<void>;
 }
@@ -52,6 +54,8 @@ export interface Io {
   readonly task: HostTask;
   /** O_NONBLOCK, as it is now. */
   readonly nonblock: boolean;
+  /** It is the page cache that reads, for a splice(2). */
+  readonly forCache: boolean;
   /** Calls back when the caller has been signalled and wants an answer: EINTR if there is none. */
   onInterrupt(callback: () => void): void;
 }
@@ -128,8 +132,12 @@ export function button(
 }
 
 /** Bytes that arrive over time, such as trace_pipe: a reader waits, and takes what it reads. */
-export function stream(mode: number, open: (task: HostTask) => Awaitable<OpenFile>): File {
-  return { kind: 'file', mode, seekable: false, size: empty, open: ({ task }) => open(task) };
+export function stream(
+  mode: number,
+  open: (task: HostTask) => Awaitable<OpenFile>,
+  size: () => number = empty,
+): File {
+  return { kind: 'file', mode, seekable: false, size, open: ({ task }) => open(task) };
 }
 
 function reader(get: (task: HostTask) => Awaitable<string>): NonNullable<OpenFile['read']> {

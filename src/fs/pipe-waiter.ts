@@ -19,6 +19,7 @@ export class PipeWaiter {
   readonly #poll: NodeJS.Timeout;
   #stopWatching: () => void;
   #giveUp: (error: ErrnoError) => void = () => {};
+  #tryAgain: () => void = () => {};
   #onNews: (() => void) | undefined;
   #seen = 0;
 
@@ -77,8 +78,17 @@ export class PipeWaiter {
         stopWaiting();
         reject(error);
       };
+      this.#tryAgain = () => {
+        stopWaiting();
+        resolve();
+      };
       io.onInterrupt(() => this.#giveUp(new ErrnoError('EINTR', 'a signal came')));
     });
+  }
+
+  /** Lets who waits look again, for another reason than events. */
+  wake(): void {
+    this.#tryAgain();
   }
 
   /** Whether there is an event, seen by a poll of the ring or not. */

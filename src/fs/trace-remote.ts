@@ -84,6 +84,8 @@ export class TraceRemote {
   readonly #enabled = new Set<number>();
   #bufferSize = DEFAULT_BUFFER_SIZE;
   #buffer: RemoteBuffer | undefined;
+  /** What the rings of the last buffer had come to when it was unloaded, by CPU. */
+  #lastStats = new Map<number, RingStats>();
   #clock: StartingClock | undefined;
   #nrReaders = 0;
 
@@ -162,6 +164,7 @@ export class TraceRemote {
   #tryUnload(task: HostTask): void {
     const inUse = this.#nrReaders > 0 || this.#isOn || this.#buffer?.isEmpty() === false;
     if (this.#buffer === undefined || inUse) return;
+    this.#lastStats = new Map(this.#buffer.readers.map((reader) => [reader.cpu, reader.stats()]));
     this.#buffer = undefined;
     this.callbacks.unloadTraceBuffer(task);
   }
@@ -171,6 +174,8 @@ export class TraceRemote {
     return this.#lock.run(() => {
       this.#buffer?.reset(cpu, task);
       this.#tryUnload(task);
+      if (cpu === 'all') this.#lastStats.clear();
+      else this.#lastStats.delete(cpu);
     });
   }
 
@@ -246,13 +251,22 @@ export class TraceRemote {
 
   /** The lines of per_cpu/cpuN/stats; all zero when no buffer is loaded. */
   stats(cpu: number): Promise<RemoteStats> {
-    return this.#lock.run(() => {
-      const stats = this.#buffer?.select(cpu)[0]?.stats() ?? EMPTY;
-      return { ...stats, nowTs: this.callbacks.now() };
-    });
+    return this.#lock.run(() => this.#statsOf(this.#buffer?.select(cpu)[0]?.stats()));
+  }
+
+  /** The same, and when none is loaded those of the last one. */
+  statsUntilReset(cpu: number): Promise<RemoteStats> {
+    return this.#lock.run(() =>
+      this.#statsOf(this.#buffer ? this.#buffer.select(cpu)[0]?.stats() : this.#lastStats.get(cpu)),
+    );
+  }
+
+  #statsOf(stats: RingStats = EMPTY): RemoteStats {
+    return { ...stats, nowTs: this.callbacks.now() };
   }
 }
 
 const EMPTY = { entries: 0, overrun: 0, bytes: 0, oldestEventTs: 0, readEvents: 0 };
 
-export type RemoteStats = typeof EMPTY & { readonly nowTs: number };
+type RingStats = Readonly<typeof EMPTY>;
+export type RemoteStats = RingStats & { readonly nowTs: number };

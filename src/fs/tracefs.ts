@@ -162,7 +162,9 @@ export class Tracefs {
 
   /** One of the descriptors of this open file was closed, perhaps the last. */
   flush(fd: number): void {
-    if (this.#handle(fd).file.release) this.#mayClose(fd);
+    const { file } = this.#handle(fd);
+    file.flush?.();
+    if (file.release) this.#mayClose(fd);
   }
 
   /** The last one was closed. */

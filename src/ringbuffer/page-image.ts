@@ -26,7 +26,7 @@ import {
 const RB_MISSED_EVENTS = 0x8000_0000n;
 const RB_MISSED_STORED = 0x4000_0000n;
 const LENGTH_MASK = 0x3fff_ffffn;
-const STORED_SIZE = 8;
+export const STORED_SIZE = 8;
 
 export interface PageImage {
   /** What the first event's time delta counts from, in ns. */

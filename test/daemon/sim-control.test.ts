@@ -70,7 +70,7 @@ class Sim {
   }
 }
 
-const IO: Io = { task: TASK, nonblock: false, onInterrupt: () => {} };
+const IO: Io = { task: TASK, nonblock: false, forCache: false, onInterrupt: () => {} };
 
 test('sim/ has these files, beside a hypervisor/ that stays as it is', async () => {
   const { fs } = await Sim.start();

@@ -150,6 +150,20 @@ describe('an instance’s events', () => {
   });
 });
 
+test('an instance’s page has always room to say how many events were lost', async () => {
+  const machine = new TestMachine();
+  await machine.setup(8);
+  await machine.selftest(2_000);
+  const fd = await machine.open('../per_cpu/cpu0/trace_pipe_raw', constants.O_RDONLY);
+  const page = Buffer.from(await machine.read(fd, PAGE_SIZE), 'latin1');
+  await machine.close(fd);
+  const image = getPageImage(page);
+  const [first] = pageEvents(image);
+  const id = Buffer.from(image.data).readUInt32LE((first?.at ?? 0) + 8);
+  expect(image.lost).toBe(id - 1);
+  expect(image.lost).toBeGreaterThan(0);
+});
+
 describe('an instance’s trace', () => {
   test('shows what waits, oldest first, and takes nothing', async () => {
     const machine = new TestMachine();

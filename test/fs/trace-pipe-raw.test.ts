@@ -133,3 +133,69 @@ describe('trace_pipe_raw', () => {
     expect(await machine.cat('buffer_size_kb')).toBe('7 (unloaded)\n');
   });
 });
+
+describe('a splice from an instance’s trace_pipe_raw', () => {
+  const INSTANCE_RAW = '../per_cpu/cpu0/trace_pipe_raw';
+  const PAGE = 4096;
+
+  async function spliced(events: number) {
+    const machine = new TestMachine();
+    await machine.setup();
+    await machine.selftest(events);
+    const fd = await machine.open(INSTANCE_RAW, constants.O_RDONLY);
+    /** What the page cache asks; resolves to what it gets, or to an error's text. */
+    const ask = (offset: number): Promise<number | string> =>
+      machine.read(fd, PAGE, offset, machine.io({ forCache: true })).then(
+        (page) => page.length,
+        (error) => error.code,
+      );
+    return { machine, fd, ask };
+  }
+
+  test('gets what there is and ends, and the next one waits', async () => {
+    const { machine, fd, ask } = await spliced(3);
+    expect(await ask(0)).toBe(PAGE);
+    expect(await ask(PAGE)).toBe('EAGAIN'); // To read ahead,
+    expect(await ask(PAGE)).toBe('EAGAIN'); // and then the page itself.
+    const next = ask(PAGE);
+    await machine.selftest();
+    await machine.advance(101);
+    expect(await next).toBe(PAGE);
+    expect(await ask(2 * PAGE)).toBe('EAGAIN');
+    await machine.close(fd);
+  });
+
+  test('waits when it is the first, or comes after a read', async () => {
+    const { machine, fd, ask } = await spliced(0);
+    const first = ask(0);
+    await machine.selftest();
+    await machine.advance(101);
+    expect(await first).toBe(PAGE);
+    await machine.selftest();
+    expect(await machine.read(fd, PAGE, PAGE)).toHaveLength(PAGE);
+    const afterRead = ask(2 * PAGE);
+    await machine.selftest();
+    await machine.advance(101);
+    expect(await afterRead).toBe(PAGE);
+    await machine.close(fd);
+  });
+
+  test('is told a size to splice up to, which the strict one has not', async () => {
+    const { machine, fd } = await spliced(0);
+    expect((await machine.fs.stat('/per_cpu/cpu0/trace_pipe_raw')).size).toBe(2 ** 40);
+    expect((await machine.fs.stat(`/hypervisor/${RAW}`)).size).toBe(0);
+    await machine.close(fd);
+  });
+
+  test('ends when a descriptor is closed, and from then on empty is the end', async () => {
+    const { machine, fd, ask } = await spliced(0);
+    const waiting = ask(0);
+    await machine.advance(1);
+    machine.fs.flush(fd);
+    expect(await waiting).toBe(0);
+    expect(await machine.read(fd, PAGE, 0, nonblock(machine))).toBe('');
+    await machine.selftest();
+    expect(await machine.read(fd, PAGE, 0, nonblock(machine))).toHaveLength(PAGE);
+    await machine.close(fd);
+  });
+});

@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { HYP_REMOTE_EVENTS } from '../../src/daemon/hyp-trace.ts';
+import { getPageImage, type PageImage, pageEvents } from '../../src/ringbuffer/page-image.ts';
+import { PAGE_SIZE } from '../../src/units.ts';
 import { Child, MAIN, test as withDaemon } from '../support/daemon.ts';
 
 const run = promisify(execFile);
@@ -29,19 +32,43 @@ async function simulated(script: string, options: readonly string[], before: str
 /** trace-cmd mounts a tracefs wherever it finds none, even to read a file: not on this machine. */
 const OWN_MOUNTS = ['unshare', '-m', '--propagation', 'private'];
 
-/** What trace-cmd report says: CPU, µs, task, event and fields. */
-async function report(): Promise<string[]> {
-  const [unshare = '', ...args] = [...OWN_MOUNTS, 'trace-cmd', 'report'];
-  const { stdout } = await run(unshare, args, { cwd: dir, maxBuffer: 2 ** 26 });
-  expect(stdout).not.toMatch(/FAILED TO PARSE|UNKNOWN EVENT|DROPPED/);
-  return stdout
-    .split('\n')
-    .map((line) => /(\S+)-(\d+) +\[(\d+)\] *(\d+): (\w+): +(.*)$/.exec(line))
-    .filter((match) => match !== null)
-    .map(([, task, pid, cpu, ns, name, fields]) =>
-      [`${task}-${pid}`, Number(cpu), Math.floor(Number(ns) / 1000), name, fields].join(' '),
-    );
+async function traceCmd(...args: string[]): Promise<string> {
+  const [unshare = '', ...before] = [...OWN_MOUNTS, 'trace-cmd'];
+  const { stdout } = await run(unshare, [...before, ...args], { cwd: dir, maxBuffer: 2 ** 27 });
+  return stdout;
 }
+
+/** What trace-cmd report says: CPU, µs, task, event and fields. */
+async function report(file = 'trace.dat'): Promise<string[]> {
+  const text = await traceCmd('report', file);
+  expect(text).not.toMatch(/FAILED TO PARSE|UNKNOWN EVENT|DROPPED/);
+  return text
+    .split('\n')
+    .map(parseLine)
+    .filter((line) => line !== undefined);
+}
+
+/** Of a line with the boot clock's time, in ns; that in seconds, which trace-cmd rounds, is left out. */
+function parseLine(line: string): string | undefined {
+  const match = /(\S+)-(\d+) +\[(\d+)\] *([\d.]+): (\w+): +(.*)$/.exec(line);
+  if (!match) return undefined;
+  const [, task, pid, cpu, time = '', name, fields] = match;
+  const us = time.includes('.') ? [] : [Math.floor(Number(time) / 1000)];
+  return [`${task}-${pid}`, Number(cpu), ...us, name, fields].join(' ');
+}
+
+/** Without task and time: what a line in seconds is compared by. */
+const withoutTime = (line: string): string => line.replace(/^(\d+) \d+ /, '$1 ');
+
+function pageImages(pages: Uint8Array): PageImage[] {
+  const images = [];
+  for (let at = 0; at < pages.length; at += PAGE_SIZE)
+    images.push(getPageImage(pages.subarray(at, at + PAGE_SIZE)));
+  return images;
+}
+
+const sumOf = (text: string, pattern: RegExp): number =>
+  [...text.matchAll(pattern)].reduce((sum, [, number]) => sum + Number(number), 0);
 
 /** The events of guests and their memory, which no reader's hypercall adds to. */
 const EVENTS = ['psci_mem_protect', 'vcpu_illegal_trap', 'iommu_idmap', 'host_mem_abort'];
@@ -113,11 +140,79 @@ describe('trace-cmd record', () => {
   });
 
   test('in real time loses nothing with room enough', async () => {
-    await simulated('trace-cmd record -q -B hypervisor -b 4096 -e hypervisor sleep 1', [
+    await simulated('trace-cmd record -q -B hypervisor -b 4096 -e hypervisor sleep 2', [
       '--rate',
       '2000',
     ]);
-    expect((await report()).length).toBeGreaterThan(1_000);
+    const lines = await report();
+    expect(lines.length).toBeGreaterThan(1_000);
+    const stats = await traceCmd('report', '--stat');
+    expect(sumOf(stats, /^read events: (\d+)$/gm)).toBe(lines.length);
+    expect(stats).toMatch(/^entries: 0\noverrun: 0$/m);
+  });
+
+  test('in real time, with little room and all that it can, has all but what it says was lost', async () => {
+    await simulated('trace-cmd record -q -B hypervisor -b 10 -e hypervisor sleep 1', [
+      ...['--scenario', 'storm', '--rate', 'max'],
+    ]);
+    const text = await traceCmd('report');
+    const stats = await traceCmd('report', '--stat');
+    const lost = sumOf(text, /CPU:\d+ \[(\d+) EVENTS DROPPED\]$/gm);
+    expect(lost).toBeGreaterThan(0);
+    expect(sumOf(stats, /^overrun: (\d+)$/gm)).toBe(lost);
+    expect(sumOf(stats, /^read events: (\d+)$/gm)).toBe(
+      text.match(/-\d+ +\[\d+\] *\d+: /g)?.length,
+    );
+    expect(sumOf(stats, /^entries: (\d+)$/gm)).toBe(0);
+  });
+
+  test('writes pages that libtraceevent and our decoder read alike', async () => {
+    const { stdout, stderr } = await simulated(
+      `trace-cmd record --file-version 6 -b 16 -e hypervisor sleep 0.5`, // Pages as they came.
+      ['--scenario', 'storm', '--rate', 'max'],
+    );
+    const file = readFileSync(join(dir, 'trace.dat'));
+    const cpus = [...`${stdout}${stderr}`.matchAll(/offset=(\w+)\s+(\d+) bytes/g)].map(
+      ([, offset, size]) => file.subarray(Number(offset), Number(offset) + Number(size)),
+    );
+    expect(cpus.length).toBe(2);
+    const decoded = cpus.flatMap((pages, cpu) =>
+      pageImages(pages).flatMap((image) => {
+        const data = Buffer.from(image.data);
+        const events = [...pageEvents(image)].map(({ ts, at }) => {
+          const id = data.readUInt16LE(at);
+          return `${cpu} ${ts} ${HYP_REMOTE_EVENTS.find((event) => event.id === id)?.name}`;
+        });
+        return image.lost === 0 ? events : [`${cpu} ${image.lost} lost`, ...events];
+      }),
+    );
+    const text = await traceCmd('report', '-t'); // Of the boot clock, all digits.
+    const read = [...text.matchAll(/\[0*(\d+)\] *(\d+): (\w+):|CPU:(\d+) \[(\d+) EVENTS/g)].map(
+      ([, cpu, ts, name, lossCpu, lost]) =>
+        lost === undefined ? `${Number(cpu)} ${ts} ${name}` : `${lossCpu} ${lost} lost`,
+    );
+    expect(decoded.length).toBeGreaterThan(10_000);
+    expect(decoded.some((line) => line.endsWith('lost'))).toBe(true);
+    for (const cpu of ['0 ', '1 '])
+      expect(read.filter((line) => line.startsWith(cpu))).toEqual(
+        decoded.filter((line) => line.startsWith(cpu)),
+      );
+  });
+
+  test('of a file: split has what came first, dump says what is in it', async () => {
+    await simulated(
+      `trace-cmd record -q -b 1024 ${EVENTS.map((name) => `-e hypervisor:${name}`).join(' ')} \
+         ${ADVANCE} 5ms
+       trace-cmd split -i trace.dat -o part.dat -e 20 > /dev/null`,
+      [...BOOT, '--virtual'],
+    );
+    const lines = await expected('5ms');
+    expect((await report('part.dat.1')).map(withoutTask)).toEqual(
+      lines.slice(0, 20).map(withoutTime),
+    );
+    const dump = await traceCmd('dump', '--all', '-i', 'trace.dat');
+    expect(dump).toContain('name: host_mem_abort\nID: 1004\n');
+    expect(dump).toContain('[Header page, 205 bytes]');
   });
 
   test('over the network to trace-cmd listen', async () => {
@@ -137,6 +232,30 @@ describe('trace-cmd record', () => {
 });
 
 describe('trace-cmd', () => {
+  test('streams what happens', async () => {
+    const { stdout } = await simulated(
+      `trace-cmd stream -e hypervisor:psci_mem_protect bash -c '${ADVANCE} 5ms
+         while grep -q "^entries: [1-9]" /sys/kernel/tracing/per_cpu/*/stats; do sleep 0.02; done'`,
+      [...BOOT, '--virtual'],
+    );
+    const lines = stdout
+      .split('\n')
+      .map(parseLine)
+      .filter((line) => line !== undefined);
+    const memory = (await expected('5ms')).filter((line) => line.includes('psci_mem_protect'));
+    expect(lines.map(withoutTask).sort()).toEqual(memory.map(withoutTime).sort());
+  });
+
+  test('streams while it happens, and ends with Ctrl-C', async () => {
+    await simulated(
+      `trace-cmd stream -e hypervisor:hyp_exit > stream.txt & stream=$!
+       until [ -s stream.txt ]; do sleep 0.05; done
+       kill -INT $stream; wait $stream || true
+       grep -q 'hyp_exit: .*reason=' stream.txt`,
+      ['--rate', '20000'],
+    );
+  });
+
   test('starts, stops, shows, clears, extracts and resets', async () => {
     const { stdout } = await simulated(
       `set -e

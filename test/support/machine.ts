@@ -131,7 +131,7 @@ export class TestMachine {
   }
 
   io(options: Partial<Io> = {}): Io {
-    return { task: this.task, nonblock: false, onInterrupt: () => {}, ...options };
+    return { task: this.task, nonblock: false, forCache: false, onInterrupt: () => {}, ...options };
   }
 
   /** All lines that a non-blocking read of a pipe gives. */
