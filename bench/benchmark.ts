@@ -1,7 +1,37 @@
+/** What one round measured; `beside` is the same work done by what the benchmark is compared with. */
+export interface Sample {
+  readonly ours: number;
+  readonly beside?: number | undefined;
+}
+
+/** What to meet: a limit of the value itself, or of its ratio to what it is measured beside. */
+export interface Target {
+  readonly of: 'value' | 'ratio';
+  readonly limit: number;
+}
+
 export interface Benchmark {
   readonly name: string;
   readonly unit: string;
-  /** What the median may be at the most. */
-  readonly target: number;
-  run(): Promise<number[]>;
+  /** Whether more is better, or less. */
+  readonly better: 'more' | 'less';
+  /** What the same work is done by in the same round. */
+  readonly besides?: 'the kernel' | 'an empty FUSE read' | 'one CPU';
+  readonly target?: Target;
+  /** What it takes for the rounds; the function it resolves to undoes that. */
+  setUp?(): Promise<() => Promise<void>>;
+  round(): Promise<Sample>;
+}
+
+/** A target that the value must be at most, or at least where more is better. */
+export const value = (limit: number): Target => ({ of: 'value', limit });
+export const ratio = (limit: number): Target => ({ of: 'ratio', limit });
+
+const NS_PER_MS = 1e6;
+
+/** How long something takes, in ns. */
+export async function timeNs(work: () => unknown): Promise<number> {
+  const start = performance.now();
+  await work();
+  return (performance.now() - start) * NS_PER_MS;
 }

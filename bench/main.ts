@@ -1,22 +1,65 @@
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import type { Benchmark } from './benchmark.ts';
+import type { Benchmark, Sample } from './benchmark.ts';
+import { controlFiles } from './control-files.ts';
+import { idle, ready } from './daemon-life.ts';
+import { drainText } from './drain-text.ts';
+import { HostTracefs } from './host-tracefs.ts';
+import { wakeUp } from './latency.ts';
+import { merge } from './merge.ts';
+import { rawPages, traceCmdRecord } from './raw-pages.ts';
+import { printHeader, printResult, type Result, resultOf, saveResults } from './report.ts';
 import { signalLatency } from './signal-latency.ts';
+import { sustained } from './sustained.ts';
+import { writeEvent, writeEventEverywhere } from './write-event.ts';
 
-/** Measures, and prints a line for each benchmark: npm run bench [-- --filter WORD]. */
-const BENCHMARKS: readonly Benchmark[] = [signalLatency];
+/** Measures, and prints a table: npm run bench [-- --filter WORD] [--rounds N]. */
+const { values } = parseArgs({
+  options: {
+    filter: { type: 'string', default: '' },
+    rounds: { type: 'string', default: '5' },
+  },
+});
 
-const { values } = parseArgs({ options: { filter: { type: 'string', default: '' } } });
+/** All there is; beside the kernel where this machine has a tracefs. */
+const benchmarks = (tracefs: HostTracefs | undefined): readonly Benchmark[] => [
+  writeEvent(tracefs),
+  writeEventEverywhere(tracefs, availableParallelism()),
+  ...drainText(tracefs),
+  ...rawPages(tracefs),
+  traceCmdRecord,
+  sustained,
+  ...merge(),
+  wakeUp(tracefs),
+  signalLatency,
+  ready,
+  ...idle,
+  ...controlFiles(tracefs),
+];
 
-let missed = 0;
-for (const benchmark of BENCHMARKS.filter(({ name }) => name.includes(values.filter))) {
-  const samples = (await benchmark.run()).sort((a, b) => a - b);
-  const at = (share: number): number =>
-    samples[Math.floor(share * (samples.length - 1))] ?? Number.NaN;
-  const met = at(0.5) <= benchmark.target;
-  if (!met) missed++;
-  console.log(
-    `${benchmark.name}: median ${at(0.5).toFixed(2)} ${benchmark.unit}, 95 % ${at(0.95).toFixed(2)},`,
-    `worst ${at(1).toFixed(2)} of ${samples.length}; target ${benchmark.target} ${met ? 'met' : 'MISSED'}`,
-  );
+async function measure(benchmark: Benchmark, rounds: number): Promise<Result> {
+  const tearDown = await benchmark.setUp?.();
+  try {
+    const samples: Sample[] = [];
+    for (let round = 0; round < rounds; round++) samples.push(await benchmark.round());
+    return resultOf(benchmark, samples);
+  } finally {
+    await tearDown?.();
+  }
 }
-process.exitCode = missed === 0 ? 0 : 1;
+
+const tracefs = HostTracefs.open();
+const results: Result[] = [];
+try {
+  printHeader(tracefs !== undefined);
+  for (const benchmark of benchmarks(tracefs)) {
+    if (!benchmark.name.includes(values.filter)) continue;
+    const result = await measure(benchmark, Number(values.rounds));
+    results.push(result);
+    printResult(result);
+  }
+} finally {
+  tracefs?.close();
+}
+saveResults(results);
+process.exitCode = results.some(({ met }) => met === false) ? 1 : 0;

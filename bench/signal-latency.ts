@@ -1,41 +1,34 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { Benchmark } from './benchmark.ts';
+import { readFileSync } from 'node:fs';
+import { type Benchmark, value } from './benchmark.ts';
+import { Daemon } from './daemon.ts';
 
-const ROUNDS = 200;
+const TIMES = 20;
+const OTHERS = 10;
 
 /** From kill(2) of a blocked `cat trace_pipe` until it has ended, ten others waiting beside it. */
 export const signalLatency: Benchmark = {
   name: 'signal to a blocked reader',
   unit: 'ms',
-  target: 20,
-  async run() {
-    const dir = mkdtempSync(join(tmpdir(), 'pkvm-tracefs-bench-'));
-    const daemon = spawn(process.execPath, ['dist/daemon/main.js', 'mount', '--rate', '0', dir], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    await once(daemon.stdout, 'data');
-    const pipe = join(dir, 'hypervisor/trace_pipe');
-    const others = await Promise.all(Array.from({ length: 10 }, () => blockedReader(pipe)));
-
-    const samples: number[] = [];
-    for (let round = 0; round < ROUNDS; round++) {
+  better: 'less',
+  target: value(20),
+  async round() {
+    const daemon = await Daemon.start(2, '--rate', '0');
+    const pipe = daemon.path('trace_pipe');
+    const others = await Promise.all(Array.from({ length: OTHERS }, () => blockedReader(pipe)));
+    let sum = 0;
+    for (let time = 0; time < TIMES; time++) {
       const cat = await blockedReader(pipe);
       const ended = once(cat, 'exit');
       const start = performance.now();
       cat.kill('SIGTERM');
       await ended;
-      samples.push(performance.now() - start);
+      sum += performance.now() - start;
     }
-
     for (const other of others) other.kill('SIGKILL');
-    daemon.kill('SIGTERM');
-    await once(daemon, 'exit');
-    rmdirSync(dir);
-    return samples;
+    await daemon.stop();
+    return { ours: sum / TIMES };
   },
 };
 

@@ -1,0 +1,80 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { type Benchmark, value } from './benchmark.ts';
+import { Daemon } from './daemon.ts';
+
+const CPUS = 2;
+const IDLE_MS = 1_500;
+/** Of /proc/PID/stat, on every Linux that Node runs on. */
+const TICKS_PER_S = 100;
+
+/** From the start of the program until it says that the mount is there. */
+export const ready: Benchmark = {
+  name: 'ready after start',
+  unit: 'ms',
+  better: 'less',
+  target: value(400),
+  async round() {
+    const daemon = await Daemon.start(CPUS);
+    await daemon.stop();
+    return { ours: daemon.readyMs };
+  },
+};
+
+/** Tracing, with nothing that happens and a reader that waits. */
+export const idle: Benchmark[] = [
+  {
+    ...idling(({ cpuShare }) => cpuShare * 100),
+    name: 'idle with a reader attached',
+    unit: '% of a core',
+    better: 'less',
+    target: value(1),
+  },
+  {
+    ...idling(({ rssMib }) => rssMib),
+    name: 'memory, idle with a reader attached',
+    unit: 'MiB',
+    better: 'less',
+    target: value(110),
+  },
+];
+
+interface Idled {
+  readonly cpuShare: number;
+  readonly rssMib: number;
+}
+
+function idling(of: (idled: Idled) => number): Pick<Benchmark, 'round'> {
+  return {
+    async round() {
+      const daemon = await Daemon.start(CPUS, '--rate', '0');
+      daemon.trace(7);
+      const cat = spawn('cat', [daemon.path('trace_pipe')], { stdio: 'ignore' });
+      try {
+        await once(cat, 'spawn');
+        await new Promise((done) => setTimeout(done, IDLE_MS)); // What the start took is over.
+        const before = cpuSeconds(daemon);
+        await new Promise((done) => setTimeout(done, IDLE_MS));
+        const cpuShare = (cpuSeconds(daemon) - before) / (IDLE_MS / 1e3);
+        return { ours: of({ cpuShare, rssMib: rssMib(daemon) }) };
+      } finally {
+        const exited = once(cat, 'exit');
+        cat.kill();
+        await exited;
+        await daemon.stop();
+      }
+    },
+  };
+}
+
+function cpuSeconds(daemon: Daemon): number {
+  const stat = readFileSync(`/proc/${daemon.process.pid}/stat`, 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
+}
+
+function rssMib(daemon: Daemon): number {
+  const status = readFileSync(`/proc/${daemon.process.pid}/status`, 'latin1');
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
+}

@@ -1,0 +1,79 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { entriesOf, statsOf } from './host-tracefs.ts';
+
+const MAIN = 'dist/daemon/main.js';
+
+/** A daemon with a mount of its own. */
+export class Daemon {
+  readonly dir: string;
+  readonly cpus: number;
+  readonly process: ChildProcess;
+  /** From the start of the process to its word that the mount is there. */
+  readonly readyMs: number;
+
+  private constructor(dir: string, cpus: number, process: ChildProcess, readyMs: number) {
+    this.dir = dir;
+    this.cpus = cpus;
+    this.process = process;
+    this.readyMs = readyMs;
+  }
+
+  static async start(cpus: number, ...options: string[]): Promise<Daemon> {
+    const dir = mkdtempSync(join(tmpdir(), 'pkvm-tracefs-bench-'));
+    const start = performance.now();
+    const args = [MAIN, 'mount', dir, '--cpus', `${cpus}`, '--memory', '512', ...options];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(child.stdout, 'data');
+    return new Daemon(dir, cpus, child, performance.now() - start);
+  }
+
+  async stop(): Promise<void> {
+    const exited = once(this.process, 'exit');
+    this.process.kill('SIGTERM');
+    await exited;
+    rmdirSync(this.dir);
+  }
+
+  path(file: string): string {
+    return join(this.dir, 'hypervisor', file);
+  }
+
+  write(file: string, text: string): void {
+    writeFileSync(this.path(file), text);
+  }
+
+  read(file: string): string {
+    return readFileSync(this.path(file), 'latin1');
+  }
+
+  /** Of all CPUs: the events that wait to be read. */
+  get entries(): number {
+    return entriesOf(this.path(''), this.cpus);
+  }
+
+  /** Of all CPUs: the events that were lost. */
+  get overrun(): number {
+    return statsOf(this.path(''), this.cpus, 'overrun');
+  }
+
+  /** Traces all events into so many KiB a CPU, from now on. */
+  trace(bufferKb: number): void {
+    this.write('tracing_on', '0');
+    this.write('trace', '');
+    this.write('buffer_size_kb', `${bufferKb}`);
+    this.write('events/enable', '1');
+    this.write('tracing_on', '1');
+  }
+
+  /** Traces until so many events wait to be read. Returns how many do. */
+  async fill(events: number, bufferKb: number): Promise<number> {
+    this.trace(bufferKb);
+    while (this.entries < events) await new Promise((again) => setTimeout(again, 5));
+    this.write('tracing_on', '0');
+    return this.entries;
+  }
+}

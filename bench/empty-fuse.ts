@@ -1,0 +1,25 @@
+import { mount } from '../src/fs/fuse-mount.ts';
+import { dir } from '../src/fs/nodes.ts';
+import { Tracefs } from '../src/fs/tracefs.ts';
+
+/** Serves a file whose every read gives what the reply's buffer happens to hold: FUSE, and no more. */
+const [, , mountpoint = ''] = process.argv;
+const root = dir({
+  empty: {
+    kind: 'file',
+    mode: 0o444,
+    seekable: false,
+    size: () => 0,
+    open: () => ({ read: (to) => to.length }),
+  },
+});
+const unmount = await mount(new Tracefs(root, { uid: 0, gid: 0 }), {
+  mountpoint,
+  allowOther: false,
+  onUnmounted: () => process.exit(),
+  onBug: (error) => {
+    throw error;
+  },
+});
+process.on('SIGTERM', () => void unmount());
+console.log('ready');

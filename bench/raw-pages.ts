@@ -1,0 +1,137 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { type Benchmark, ratio } from './benchmark.ts';
+import { Daemon } from './daemon.ts';
+import type { HostTracefs } from './host-tracefs.ts';
+
+const CPUS = 2;
+const BUFFER_KB = 16_384;
+const EVENTS = 1_500_000;
+const KERNEL_BUFFER_KB = 32_768;
+const KERNEL_EVENTS = 450_000;
+const EMPTY_READS = 500;
+const KIB = 1024;
+
+/** Pages of a backlog, as dd reads them. */
+export function rawPages(tracefs: HostTracefs | undefined): Benchmark[] {
+  const kernels = tracefs && (() => kernelMbPerS(tracefs));
+  const common = { unit: 'MB/s', better: 'more' } as const;
+  return [
+    {
+      ...common,
+      ...reading(4 * KIB, kernels && (() => kernels())),
+      name: 'raw pages, 4 KiB reads',
+      besides: 'the kernel',
+    },
+    {
+      ...common,
+      ...reading(128 * KIB, kernels && (() => kernels())),
+      name: 'raw pages, 128 KiB reads',
+      besides: 'the kernel',
+      target: ratio(0.6),
+    },
+    {
+      ...common,
+      ...reading(128 * KIB, emptyMbPerS),
+      name: 'raw pages, 128 KiB reads',
+      besides: 'an empty FUSE read',
+      target: ratio(0.85),
+    },
+  ];
+}
+
+function reading(
+  size: number,
+  beside: (() => Promise<number>) | undefined,
+): Pick<Benchmark, 'setUp' | 'round'> {
+  let daemon: Daemon;
+  return {
+    async setUp() {
+      daemon = await Daemon.start(CPUS, '--rate', 'max');
+      return () => daemon.stop();
+    },
+    async round() {
+      await daemon.fill(EVENTS, BUFFER_KB);
+      const files = Array.from({ length: CPUS }, (_, cpu) => `per_cpu/cpu${cpu}/trace_pipe_raw`);
+      const ours = await ddMbPerS(
+        files.map((file) => daemon.path(file)),
+        size,
+      );
+      return { ours, beside: await beside?.() };
+    },
+  };
+}
+
+/** Reads each file until there is no more, one after the other. */
+async function ddMbPerS(files: readonly string[], size: number, count?: number): Promise<number> {
+  let bytes = 0;
+  let seconds = 0;
+  for (const file of files) {
+    const limit = count === undefined ? [] : [`count=${count}`];
+    const args = [`if=${file}`, 'of=/dev/null', `bs=${size}`, 'iflag=nonblock', ...limit];
+    const dd = spawn('dd', args, { env: { ...process.env, LC_ALL: 'C' } });
+    let report = '';
+    dd.stderr.setEncoding('latin1').on('data', (text: string) => {
+      report += text;
+    });
+    await once(dd, 'close');
+    const [, copied, took] = /^(\d+) bytes.* copied, ([\d.e-]+) s/m.exec(report) ?? [];
+    bytes += Number(copied);
+    seconds += Number(took);
+  }
+  return bytes / seconds / 1e6;
+}
+
+async function kernelMbPerS(tracefs: HostTracefs): Promise<number> {
+  tracefs.empty(KERNEL_BUFFER_KB);
+  await tracefs.traced(() =>
+    promisify(execFile)('taskset', [
+      ...['-c', '0', 'dd', 'if=/dev/zero', 'of=/dev/null', 'bs=1', `count=${KERNEL_EVENTS / 2}`],
+    ]),
+  );
+  return ddMbPerS([join(tracefs.instance, 'per_cpu/cpu0/trace_pipe_raw')], 128 * KIB);
+}
+
+/** Reads of 128 KiB that FUSE answers with nothing done for them. */
+async function emptyMbPerS(): Promise<number> {
+  const dir = mkdtempSync(join(tmpdir(), 'pkvm-tracefs-bench-empty-'));
+  const server: ChildProcess = spawn(
+    process.execPath,
+    ['--import', 'tsx', 'bench/empty-fuse.ts', dir],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  await once(server.stdout ?? server, 'data');
+  try {
+    return await ddMbPerS([join(dir, 'empty')], 128 * KIB, EMPTY_READS);
+  } finally {
+    const exited = once(server, 'exit');
+    server.kill();
+    await exited;
+    rmSync(dir, { recursive: true });
+  }
+}
+
+/** trace-cmd record of all that two pCPUs can do in a second, in MB of pages that it took. */
+export const traceCmdRecord: Benchmark = {
+  name: 'raw pages through trace-cmd record',
+  unit: 'MB/s',
+  better: 'more',
+  async round() {
+    const dir = mkdtempSync(join(tmpdir(), 'pkvm-tracefs-bench-record-'));
+    const trace = ['trace-cmd', 'record', '--file-version', '6', '-q', '-b', '4096'];
+    const exec = ['dist/daemon/main.js', 'exec', '--cpus', `${CPUS}`, '--rate', 'max', '--'];
+    const file = join(dir, 'trace.dat');
+    try {
+      await promisify(execFile)(process.execPath, [
+        ...[...exec, ...trace, '-o', file, '-e', 'hypervisor', 'sleep', '1'],
+      ]);
+      return { ours: readFileSync(file).length / 1e6 };
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  },
+};

@@ -1,0 +1,51 @@
+import { HypTrace } from '../src/daemon/hyp-trace.ts';
+import { type RealMachine, switchOn } from '../src/daemon/machine.ts';
+import { loadScenario } from '../src/daemon/scenarios.ts';
+import { KERNEL_THREAD } from '../src/host-task.ts';
+import { HYP_EVENTS, hypEventId } from '../src/hypervisor-sim/hyp-events.ts';
+import { RemoteBuffer } from '../src/ringbuffer/remote-buffer.ts';
+import { KIB } from '../src/units.ts';
+
+const MEMORY_MIB = 512;
+const COUNTER_HZ = 1_000_000_000;
+
+/** A machine in real time whose hypervisor traces everything, on no thread but ours. */
+export class TracedMachine {
+  readonly machine: RealMachine;
+  readonly buffer: RemoteBuffer;
+
+  private constructor(machine: RealMachine, buffer: RemoteBuffer) {
+    this.machine = machine;
+    this.buffer = buffer;
+  }
+
+  /** `bufferKb` for each CPU. */
+  static async start(cpus: number, bufferKb: number): Promise<TracedMachine> {
+    const options = { cpus, memoryMib: MEMORY_MIB, counterHz: COUNTER_HZ };
+    const machine = switchOn(options, loadScenario('idle'), () => {});
+    const hypTrace = new HypTrace(machine);
+    const { memory, rings } = hypTrace.loadTraceBuffer(BigInt(bufferKb * KIB), KERNEL_THREAD);
+    const clock = hypTrace.startClock(KERNEL_THREAD);
+    await clock.calibrated;
+    clock.stop();
+    const { trace } = machine.hypervisor;
+    for (const index of HYP_EVENTS.keys()) trace.enableEvent(0, hypEventId(index), true);
+    trace.enable(true);
+    const buffer = new RemoteBuffer(memory, rings, {
+      swapReaderPage: (cpu) => trace.swapReaderPage(cpu),
+      reset: (cpu) => trace.reset(cpu),
+      isOnline: () => true,
+      timesUp: () => 0,
+    });
+    return new TracedMachine(machine, buffer);
+  }
+
+  /** Writes `count` events on a CPU: as many enters as exits. */
+  write(cpu: number, count: number): void {
+    const hyp = this.machine.hypervisor.cpu(cpu);
+    for (let n = 0; n < count; n += 2) {
+      hyp.enter('hvc');
+      hyp.exit('eret_host');
+    }
+  }
+}
