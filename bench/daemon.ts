@@ -69,11 +69,12 @@ export class Daemon {
     this.write('tracing_on', '1');
   }
 
-  /** Traces until so many events wait to be read. Returns how many do. */
-  async fill(events: number, bufferKb: number): Promise<number> {
+  /** Traces a storm until so many events wait to be read, and then there is silence. */
+  async fill(events: number, bufferKb: number): Promise<void> {
     this.trace(bufferKb);
+    this.write('../sim/rate', 'max');
     while (this.entries < events) await new Promise((again) => setTimeout(again, 5));
+    this.write('../sim/rate', '0');
     this.write('tracing_on', '0');
-    return this.entries;
   }
 }

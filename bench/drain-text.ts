@@ -5,10 +5,10 @@ import { type Benchmark, ratio, type Sample } from './benchmark.ts';
 import { Daemon } from './daemon.ts';
 import type { HostTracefs } from './host-tracefs.ts';
 
-const EVENTS = 400_000;
-/** Room for so many on one CPU: 16 bytes each here, 68 in the kernel. */
-const BUFFER_KB = 8_192;
-const KERNEL_BUFFER_KB = 40_000;
+const EVENTS = 1_000_000;
+/** Room for them: 16 bytes each and more on two CPUs here, 68 on one in the kernel. */
+const BUFFER_KB = 16_384;
+const KERNEL_BUFFER_KB = 80_000;
 const SAMPLE_LINES = 2_000;
 const CPUS = 2;
 
@@ -45,7 +45,7 @@ function draining(tracefs: HostTracefs | undefined, of: (drained: Drained) => nu
   return {
     besides: 'the kernel',
     async setUp() {
-      daemon = await Daemon.start(CPUS, '--rate', 'max');
+      daemon = await Daemon.start(CPUS, '--scenario', 'storm', '--rate', '0');
       await drainOurs(daemon); // Compiled by then.
       return () => daemon.stop();
     },
@@ -64,7 +64,7 @@ async function drainOurs(daemon: Daemon): Promise<Drained> {
   const cat = spawn('sh', ['-c', `exec cat ${daemon.path('trace_pipe')} > /dev/null`]);
   const exited = once(cat, 'exit');
   // It has no end; so look when all was read. That takes from the daemon's time, but little.
-  while (daemon.entries > 0) await new Promise((again) => setTimeout(again, 2));
+  while (daemon.entries > 0) await new Promise((again) => setTimeout(again, 5));
   const seconds = (performance.now() - start) / 1e3;
   cat.kill();
   await exited;

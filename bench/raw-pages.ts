@@ -51,7 +51,7 @@ function reading(
   let daemon: Daemon;
   return {
     async setUp() {
-      daemon = await Daemon.start(CPUS, '--rate', 'max');
+      daemon = await Daemon.start(CPUS, '--scenario', 'storm', '--rate', '0');
       return () => daemon.stop();
     },
     async round() {

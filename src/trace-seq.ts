@@ -1,21 +1,68 @@
+import { assert } from './assert.ts';
+
 const ZERO = 0x30;
 const SPACE = 0x20;
 const MINUS = 0x2d;
-const HEX_DIGITS = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0));
 const WORD = 2 ** 32;
-const MAX_DIGITS = 20;
+/** Up to here a quotient by 10,000, rounded to a double, is right once it is cut off. */
+const EXACT_QUOTIENTS = 2 ** 46;
+/** Digits are put in by fours. */
+export const GROUP = 10_000;
+export const GROUP_DIGITS = 4;
+const ASCII_BYTES = 8;
+const ASCII_MAX = 0x7e;
+const HEX_DIGIT_BITS = 4;
+const BITS_OF_WORD = 32;
+
+/**
+ * ASCII text that is put in again and again, with zeros after its end: eight characters a double, to
+ * be copied as they are. No character has the bits that would make it a NaN, of which there are many
+ * that a copy may take for one another.
+ */
+export interface Ascii {
+  readonly length: number;
+  readonly doubles: Float64Array;
+}
+
+export const ascii = (text: string): Ascii => asciiOf(Buffer.from(text, 'latin1'));
+
+function asciiOf(text: Uint8Array): Ascii {
+  const bytes = new Uint8Array(Math.ceil(text.length / ASCII_BYTES) * ASCII_BYTES);
+  bytes.set(text);
+  assert(
+    text.every((byte) => byte <= ASCII_MAX),
+    'the text is ASCII',
+  );
+  const view = new DataView(bytes.buffer);
+  const doubles = new Float64Array(bytes.length / ASCII_BYTES);
+  return {
+    length: text.length,
+    doubles: doubles.map((_, i) => view.getFloat64(ASCII_BYTES * i, true)),
+  };
+}
+
+/** The text of 0000 to 9999, a word each. */
+const GROUPS = Int32Array.from({ length: GROUP }, (_, value) =>
+  Buffer.from(`${value}`.padStart(GROUP_DIGITS, '0')).readInt32LE(),
+);
+const HEX_DIGITS = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0));
 
 /**
  * Text in the making, the kernel's struct trace_seq: what does not fit is not put in, and
- * `overflowed` says so. Digits are written in place, with no string in between.
+ * `overflowed` says so. All of it is written in place, several characters at a time where
+ * that goes, with no string in between.
  */
 export class TraceSeq {
   readonly bytes: Uint8Array;
   length = 0;
   overflowed = false;
+  readonly #capacity: number;
+  readonly #view: DataView;
 
   constructor(capacity: number) {
-    this.bytes = new Uint8Array(capacity);
+    this.#capacity = capacity;
+    this.bytes = new Uint8Array(capacity + ASCII_BYTES); // The end of a text may reach beyond it.
+    this.#view = new DataView(this.bytes.buffer);
   }
 
   /** Drops everything after `length`, an overflow too. */
@@ -28,26 +75,58 @@ export class TraceSeq {
     if (this.#room(1)) this.bytes[this.length++] = byte;
   }
 
-  put(text: Uint8Array): void {
+  put({ length, doubles }: Ascii): void {
+    if (!this.#room(length)) return;
+    const at = this.length;
+    const view = this.#view;
+    for (let i = 0; i < doubles.length; i++)
+      view.setFloat64(at + ASCII_BYTES * i, doubles[i] as number, true);
+    this.length = at + length;
+  }
+
+  /** The four digits of a number below 10,000. */
+  putGroup(value: number): void {
+    if (!this.#room(GROUP_DIGITS)) return;
+    this.#view.setInt32(this.length, GROUPS[value] as number, true);
+    this.length += GROUP_DIGITS;
+  }
+
+  /** What was put in since `start`, to put in again. */
+  since(start: number): Ascii {
+    return asciiOf(this.bytes.subarray(start, this.length));
+  }
+
+  /** Text that is put in once. */
+  putString(text: string): void {
     if (!this.#room(text.length)) return;
-    // A loop: for the few bytes that a word has, set() costs more than it saves.
-    for (let i = 0; i < text.length; i++) this.bytes[this.length + i] = text[i] as number;
+    for (let i = 0; i < text.length; i++) this.bytes[this.length + i] = text.charCodeAt(i);
     this.length += text.length;
   }
 
   /** A whole number from 0 to 2^53, right-aligned in `width` characters as %*lu does. */
   putUnsigned(value: number, width = 1, pad: typeof ZERO | typeof SPACE = SPACE): void {
+    if (value >= EXACT_QUOTIENTS) {
+      this.putString(`${value}`.padStart(width, String.fromCharCode(pad)));
+      return;
+    }
     let digits = 1;
     for (let limit = 10; value >= limit; limit *= 10) digits++;
     const size = Math.max(digits, width);
     if (!this.#room(size)) return;
+    let at = this.length + size;
+    this.length = at;
     let rest = value;
-    for (let at = this.length + size - 1; at >= this.length; at--) {
-      const isDigit = digits-- > 0;
-      this.bytes[at] = isDigit ? ZERO + (rest % 10) : pad;
-      rest = Math.floor(rest / 10);
+    while (rest >= GROUP) {
+      const next = Math.floor(rest / GROUP);
+      at -= GROUP_DIGITS;
+      this.#view.setInt32(at, GROUPS[rest - next * GROUP] as number, true);
+      rest = next;
     }
-    this.length += size;
+    // Below 10,000: 32-bit division is enough.
+    const start = this.length - digits;
+    for (let small = rest | 0; at > start; small = (small / 10) | 0)
+      this.bytes[--at] = ZERO + (small % 10);
+    while (at > this.length - size) this.bytes[--at] = pad;
   }
 
   /** As `putUnsigned`, filled up with zeros: %0*lu. */
@@ -64,28 +143,30 @@ export class TraceSeq {
   putUnsigned64(high: number, low: number): void {
     const value = high * WORD + low;
     if (value <= Number.MAX_SAFE_INTEGER) this.putUnsigned(value);
-    else this.#putAscii(((BigInt(high) << 32n) | BigInt(low)).toString());
+    else this.putString(((BigInt(high) << 32n) | BigInt(low)).toString());
   }
 
   /** A u64 in its two halves, without leading zeros: %llx. */
   putHex64(high: number, low: number): void {
-    let shift = 60;
-    while (shift > 0 && nibble(high, low, shift) === 0) shift -= 4;
-    if (!this.#room(MAX_DIGITS)) return;
-    for (; shift >= 0; shift -= 4)
-      this.bytes[this.length++] = HEX_DIGITS[nibble(high, low, shift)] as number;
+    if (high === 0) {
+      this.#putHex(low, hexDigits(low));
+      return;
+    }
+    this.#putHex(high, hexDigits(high));
+    this.#putHex(low, BITS_OF_WORD / HEX_DIGIT_BITS);
   }
 
-  #putAscii(text: string): void {
-    for (let i = 0; i < text.length; i++) this.putByte(text.charCodeAt(i));
+  #putHex(word: number, digits: number): void {
+    if (!this.#room(digits)) return;
+    for (let shift = HEX_DIGIT_BITS * (digits - 1); shift >= 0; shift -= HEX_DIGIT_BITS)
+      this.bytes[this.length++] = HEX_DIGITS[(word >>> shift) & 0xf] as number;
   }
 
   #room(size: number): boolean {
-    if (this.length + size > this.bytes.length) this.overflowed = true;
+    if (this.length + size > this.#capacity) this.overflowed = true;
     return !this.overflowed;
   }
 }
 
-function nibble(high: number, low: number, shift: number): number {
-  return (shift >= 32 ? high >>> (shift - 32) : low >>> shift) & 0xf;
-}
+const hexDigits = (word: number): number =>
+  Math.ceil((BITS_OF_WORD - Math.clz32(word | 1)) / HEX_DIGIT_BITS);

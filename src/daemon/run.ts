@@ -7,7 +7,8 @@ import { KERNEL_THREAD } from '../host-task.ts';
 import type { HypEvent } from '../hypervisor-sim/hyp-event.ts';
 import { HYP_EVENTS, hypEventId } from '../hypervisor-sim/hyp-events.ts';
 import { type OwnershipCount, walkOwnership } from '../hypervisor-sim/ownership-walk.ts';
-import { oldest, RemoteBuffer } from '../ringbuffer/remote-buffer.ts';
+import { Merge } from '../ringbuffer/merge.ts';
+import { RemoteBuffer } from '../ringbuffer/remote-buffer.ts';
 import { TraceSeq } from '../trace-seq.ts';
 import { KIB, PAGE_SIZE } from '../units.ts';
 import { HYP_REMOTE_EVENTS, HypTrace } from './hyp-trace.ts';
@@ -96,9 +97,9 @@ export class TextSink implements TraceSink {
   drain(buffer: RemoteBuffer, settledNs: number): void {
     buffer.poll();
     const { readers, memory } = buffer;
-    for (let next = oldest(readers, KERNEL_THREAD); next; next = oldest(readers, KERNEL_THREAD)) {
-      if (next.ts >= settledNs) break;
-      if (this.#output.print(next, memory, this.#seq)) next.consume();
+    const merge = new Merge(readers, KERNEL_THREAD);
+    for (let next = merge.oldest; next && next.ts < settledNs; next = merge.oldest) {
+      if (this.#output.print(next, memory, this.#seq)) merge.consume();
       else this.#flush(); // And once more.
     }
   }

@@ -1,9 +1,8 @@
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
-import type { TraceSeq } from '../trace-seq.ts';
+import { type Ascii, ascii, type TraceSeq } from '../trace-seq.ts';
 import type { InstanceEvents } from './instance-events.ts';
 import type { TraceOptions } from './trace-options.ts';
 import {
-  ascii,
   EventPrinter,
   type LineOutput,
   type PeekedEvent,
@@ -19,13 +18,14 @@ const CPU_DIGITS = 3;
 const FLAGS = ascii('..... ');
 const CPU_END = ascii('] ');
 const COLON = ascii(': ');
-const NEWLINE = ascii('\n');
 
 /** Prints events as the kernel's own trace files show them: "TASK-PID [CPU] ..... TIME: event: …". */
 export class InstanceOutput implements LineOutput {
   readonly #view: InstanceEvents;
   readonly #options: TraceOptions;
   readonly #printer: EventPrinter;
+  /** How a task's lines begin, by its pid: as many as there were vCPUs. */
+  readonly #tasks = new Map<number, Ascii>();
 
   constructor(view: InstanceEvents, options: TraceOptions, events: readonly RemoteEvent[]) {
     this.#view = view;
@@ -45,17 +45,25 @@ export class InstanceOutput implements LineOutput {
   #printLine(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): void {
     if (this.#options.isOn('context-info')) this.#printContext(reader, memory, to);
     this.#printer.print(memory, reader.payload, to);
-    to.put(NEWLINE);
   }
 
   #printContext(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): void {
-    const pid = this.#view.pidOf(reader, memory);
-    to.put(ascii(`${this.#view.nameOf(pid).padStart(TASK_WIDTH)}-${`${pid}`.padEnd(PID_WIDTH)} [`));
+    to.put(this.#task(this.#view.pidOf(reader, memory)));
     to.putZeroPadded(reader.cpu, CPU_DIGITS);
     to.put(CPU_END);
     if (this.#options.isOn('irq-info')) to.put(FLAGS);
     printTime(reader.ts, to);
     to.put(COLON);
+  }
+
+  #task(pid: number): Ascii {
+    let text = this.#tasks.get(pid);
+    if (text === undefined) {
+      const name = this.#view.nameOf(pid).padStart(TASK_WIDTH);
+      text = ascii(`${name}-${`${pid}`.padEnd(PID_WIDTH)} [`);
+      this.#tasks.set(pid, text);
+    }
+    return text;
   }
 }
 

@@ -1,18 +1,14 @@
 import { entryIdAt, type RemoteReader } from '../ringbuffer/remote-reader.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
-import type { TraceSeq } from '../trace-seq.ts';
+import { type Ascii, ascii, GROUP, GROUP_DIGITS, type TraceSeq } from '../trace-seq.ts';
 import { NS_PER_S, NS_PER_US } from '../units.ts';
 import type { RemoteEvent } from './trace-remote.ts';
-
-export const ascii = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0));
 
 const CPU = ascii('CPU:');
 const LOST = ascii(' [LOST ');
 const EVENTS = ascii(' EVENTS]\n');
-const OPEN = ascii('[');
-const CLOSE = ascii(']\t');
-const POINT = ascii('.');
 const COLON = ascii(': ');
+const POINT = ascii('.');
 const NEWLINE = ascii('\n');
 
 const CPU_DIGITS = 3;
@@ -31,36 +27,104 @@ export interface LineOutput {
 /** What a line is made of. */
 export type PeekedEvent = Pick<RemoteReader, 'cpu' | 'ts' | 'lostEvents' | 'payload'>;
 
-/** Prints an event's name and fields, by the id that its entry begins with. */
+interface Printed {
+  readonly name: Ascii;
+  readonly event: RemoteEvent;
+  /** Undefined for events whose entries do not repeat. */
+  readonly memo: LineMemo | undefined;
+}
+
+/** Prints an event's name and fields, by the id that its entry begins with, and ends the line. */
 export class EventPrinter {
-  readonly #events: ReadonlyMap<number, { name: Uint8Array; event: RemoteEvent }>;
-  readonly #separator: Uint8Array;
-  readonly #unknown: Uint8Array;
+  /** From the lowest id on. */
+  readonly #events: readonly (Printed | undefined)[];
+  readonly #firstId: number;
+  readonly #unknown: Ascii;
 
   /** `separator` stands between name and fields, `unknown` before the id of no event. */
   constructor(events: readonly RemoteEvent[], separator: string, unknown: string) {
-    this.#events = new Map(events.map((event) => [event.id, { name: ascii(event.name), event }]));
-    this.#separator = ascii(separator);
+    const ids = events.map(({ id }) => id);
+    this.#firstId = Math.min(...ids);
+    const printed: Printed[] = [];
+    for (const event of events)
+      printed[event.id - this.#firstId] = {
+        name: ascii(`${event.name}${separator}`),
+        event,
+        memo: LineMemo.of(event),
+      };
+    this.#events = printed;
     this.#unknown = ascii(unknown);
   }
 
   print(memory: SharedMemory, at: number, to: TraceSeq): void {
     const id = entryIdAt(memory, at);
-    const known = this.#events.get(id);
-    if (known === undefined) {
+    const printed = this.#events[id - this.#firstId];
+    if (printed === undefined) {
       to.put(this.#unknown);
       to.putUnsigned(id);
+      to.put(NEWLINE);
       return;
     }
-    to.put(known.name);
-    to.put(this.#separator);
-    known.event.print(memory, at, to);
+    const known = printed.memo?.find(memory, at);
+    if (known !== undefined) {
+      to.put(known);
+      return;
+    }
+    const start = to.length;
+    to.put(printed.name);
+    printed.event.print(memory, at, to);
+    to.put(NEWLINE);
+    if (!to.overflowed) printed.memo?.keep(to.since(start));
+  }
+}
+
+const WORD_SIZE = 4;
+const MEMO_SLOTS = 64;
+
+/**
+ * The texts of an event's entries that were printed lately, by the words of the entry, whose last
+ * bytes are zero. To put one in again takes a third of what it takes to print it.
+ */
+class LineMemo {
+  /** Entries of up to two words have a reason, a flag, a number of few: most were there before. */
+  static of({ fields }: RemoteEvent): LineMemo | undefined {
+    const size = Math.max(0, ...fields.map((field) => field.offset + field.size));
+    return size > 2 * WORD_SIZE ? undefined : new LineMemo(size > WORD_SIZE);
+  }
+
+  readonly #hasSecond: boolean;
+  readonly #first = new Int32Array(MEMO_SLOTS);
+  readonly #second = new Int32Array(MEMO_SLOTS);
+  readonly #texts: (Ascii | undefined)[] = new Array(MEMO_SLOTS).fill(undefined);
+  #slot = 0;
+
+  private constructor(hasSecond: boolean) {
+    this.#hasSecond = hasSecond;
+  }
+
+  /** Undefined if it is not there; then the next `keep` is of the same entry. */
+  find(memory: SharedMemory, at: number): Ascii | undefined {
+    const first = memory.view.getInt32(at, true);
+    const second = this.#hasSecond ? memory.view.getInt32(at + WORD_SIZE, true) : 0;
+    const slot = ((first >>> 16) ^ second ^ (second >>> 7)) & (MEMO_SLOTS - 1);
+    if (this.#first[slot] === first && this.#second[slot] === second) return this.#texts[slot];
+    this.#slot = slot;
+    this.#first[slot] = first;
+    this.#second[slot] = second;
+    this.#texts[slot] = undefined;
+    return undefined;
+  }
+
+  keep(text: Ascii): void {
+    this.#texts[this.#slot] = text;
   }
 }
 
 /** Prints events as hypervisor/trace_pipe shows them, one line each. */
 export class TraceOutput implements LineOutput {
   readonly #printer: EventPrinter;
+  /** How each CPU's lines begin as long as only the last four digits of the time change. */
+  readonly #beginnings: { readonly centiseconds: number; readonly text: Ascii }[] = [];
 
   constructor(events: readonly RemoteEvent[]) {
     this.#printer = new EventPrinter(events, ' ', 'Unknown event id ');
@@ -69,15 +133,26 @@ export class TraceOutput implements LineOutput {
   print(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): boolean {
     const start = to.length;
     if (reader.lostEvents > 0) printLost(reader, to);
-    to.put(OPEN);
-    to.putZeroPadded(reader.cpu, CPU_DIGITS);
-    to.put(CLOSE);
-    printTime(reader.ts, to);
+    // Hundreds of lines in a row have all but the last digits of the time in common.
+    const us = Math.floor(reader.ts / NS_PER_US);
+    const centiseconds = Math.floor(us / GROUP);
+    to.put(this.#beginning(reader.cpu, centiseconds));
+    to.putGroup(us - centiseconds * GROUP);
     to.put(COLON);
     this.#printer.print(memory, reader.payload, to);
-    to.put(NEWLINE);
     if (to.overflowed) to.truncate(start);
     return to.length > start;
+  }
+
+  #beginning(cpu: number, centiseconds: number): Ascii {
+    const known = this.#beginnings[cpu];
+    if (known?.centiseconds === centiseconds) return known.text;
+    const seconds = Math.floor(centiseconds / 100);
+    const digits = `${seconds}`.padStart(SECONDS_WIDTH);
+    const rest = `${centiseconds % 100}`.padStart(US_DIGITS - GROUP_DIGITS, '0');
+    const text = ascii(`[${`${cpu}`.padStart(CPU_DIGITS, '0')}]\t${digits}.${rest}`);
+    this.#beginnings[cpu] = { centiseconds, text };
+    return text;
   }
 }
 

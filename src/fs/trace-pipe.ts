@@ -1,14 +1,18 @@
 import type { HostTask } from '../host-task.ts';
-import { type CpuFilter, oldest } from '../ringbuffer/remote-buffer.ts';
-import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
+import { Merge } from '../ringbuffer/merge.ts';
+import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
 import { TraceSeq } from '../trace-seq.ts';
 import type { Io, OpenFile } from './nodes.ts';
 import { PipeWaiter } from './pipe-waiter.ts';
 import type { LineOutput } from './trace-output.ts';
 import type { TraceRemote } from './trace-remote.ts';
 
-/** The text of the kernel's trace_seq: two pages, less its bookkeeping. */
-const SEQ_SIZE = 8155;
+/** As much as FUSE asks for at once. */
+const MAX_READ = 131_072;
+/** From a read of the kernel's trace_seq on, a read gives whole lines. */
+const WHOLE_LINES_FROM = 8_155;
+/** More than a line takes, with one of lost events before it. */
+const LINE_SIZE = 1_024;
 
 /** How a pipe shows events, and whether it has an end: when tracing is off and all was read. */
 export interface TracePipeStyle {
@@ -24,7 +28,7 @@ export class TracePipe implements OpenFile {
   readonly #remote: TraceRemote;
   readonly #waiter: PipeWaiter;
   readonly #style: TracePipeStyle;
-  readonly #seq = new TraceSeq(SEQ_SIZE);
+  readonly #seq = new TraceSeq(MAX_READ + LINE_SIZE);
   #taken = 0;
   #hasRead = false;
 
@@ -67,7 +71,7 @@ export class TracePipe implements OpenFile {
   }
 
   #take(to: Uint8Array, task: HostTask): number | undefined {
-    if (!this.#hasText) this.#fill(task);
+    if (!this.#hasText) this.#fill(Math.min(to.length, MAX_READ), task);
     if (!this.#hasText) return undefined;
     const end = Math.min(this.#taken + to.length, this.#seq.length);
     const text = this.#seq.bytes.subarray(this.#taken, end);
@@ -77,31 +81,39 @@ export class TracePipe implements OpenFile {
     return text.length;
   }
 
-  /** Makes text of events, oldest first. */
-  #fill(task: HostTask): void {
+  /** Makes text of events, oldest first, to answer a read of `size`. */
+  #fill(size: number, task: HostTask): void {
     this.#seq.truncate(0);
     this.#taken = 0;
-    const { readers, buffer } = this.#waiter;
-    const until = this.#horizon(readers, task);
-    for (let next = oldest(readers, task); next; next = oldest(readers, task)) {
-      if (next.ts > until || !this.#style.output.print(next, buffer.memory, this.#seq)) break;
-      next.consume();
+    const { memory } = this.#waiter.buffer;
+    const { merge, until } = this.#settled(task);
+    for (let next = merge.oldest; next && next.ts <= until; next = merge.oldest) {
+      const start = this.#seq.length;
+      this.#style.output.print(next, memory, this.#seq);
+      if (this.#seq.length > size && size >= WHOLE_LINES_FROM) {
+        this.#seq.truncate(start);
+        break;
+      }
+      merge.consume();
+      if (this.#seq.length >= size) break; // Of a small read the rest is for the next one.
     }
   }
 
   /**
-   * Reads the counters of all CPUs, and returns up to when they show all that happened. What came
+   * Reads the counters of all CPUs, and says up to when they show all that happened. What came
    * later waits for the next time: another CPU may have an earlier event that does not show yet.
    */
-  #horizon(readers: readonly RemoteReader[], task: HostTask): number {
+  #settled(task: HostTask): { merge: Merge; until: number } {
     const { callbacks } = this.#remote;
-    let until = callbacks.settledUntil();
+    const { readers } = this.#waiter;
+    const until = callbacks.settledUntil();
     for (const reader of readers) reader.poll();
-    const first = oldest(readers, task);
-    if (first === undefined || first.ts <= until) return until;
+    const merge = new Merge(readers, task);
+    const first = merge.oldest;
+    if (first === undefined || first.ts <= until) return { merge, until };
     // Only news. Look again, so that they come at once and not with the next poll.
-    until = callbacks.settledUntil();
+    const later = callbacks.settledUntil();
     for (const reader of readers) reader.poll();
-    return Math.max(until, first.ts);
+    return { merge: new Merge(readers, task), until: Math.max(later, first.ts) };
   }
 }

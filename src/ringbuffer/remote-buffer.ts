@@ -79,16 +79,3 @@ export class RemoteBuffer {
     for (const reader of this.select(cpu)) reader.reset(task);
   }
 }
-
-/**
- * The reader whose next event is the oldest; the lowest CPU wins a tie. Undefined when all are
- * empty, by the counters of their last poll. The event is peeked: `consume` takes it.
- */
-export function oldest(readers: readonly RemoteReader[], task: HostTask): RemoteReader | undefined {
-  let first: RemoteReader | undefined;
-  for (const reader of readers) {
-    if (reader.empty || !reader.peek(task)) continue;
-    if (first === undefined || reader.ts < first.ts) first = reader;
-  }
-  return first;
-}

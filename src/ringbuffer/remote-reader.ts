@@ -37,6 +37,8 @@ export class RemoteReader {
   #read = 0;
   #readerPage: number;
   #readOffset = 0;
+  /** Up to where the reader page was committed when that was last looked at. */
+  #committed = 0;
   #readStamp = 0;
   #lost = 0;
 
@@ -168,6 +170,7 @@ export class RemoteReader {
     this.#peeked = false;
     this.#read = 0;
     this.#readOffset = 0;
+    this.#committed = 0;
     this.#readStamp = 0;
     this.#lost = 0;
     this.poll();
@@ -205,7 +208,10 @@ export class RemoteReader {
   }
 
   get #readerPageIsDone(): boolean {
-    return this.#readOffset >= pageCommit(this.#memory, this.#readerPage);
+    // A commit only grows, so the page is looked at again when all of it was read, and not before.
+    if (this.#readOffset < this.#committed) return false;
+    this.#committed = pageCommit(this.#memory, this.#readerPage);
+    return this.#readOffset >= this.#committed;
   }
 
   /** Makes the reader page one with something left to decode. False when there is nothing. */
@@ -226,6 +232,7 @@ export class RemoteReader {
     if (pageCommit(this.#memory, this.#readerPage) > PAGE_DATA_SIZE)
       throw new ErrnoError('EIO', `cpu ${this.cpu}'s ring is no ring any more`);
     this.#readOffset = 0;
+    this.#committed = 0;
     this.#lost += metaLostEvents(this.#memory, this.#meta);
     return !this.#readerPageIsDone && this.#startPage();
   }

@@ -1,6 +1,6 @@
 import { HYP_EVENTS, hypEnter, hypEventId, hypExit } from '../../src/hypervisor-sim/hyp-events.ts';
+import { Merge } from '../../src/ringbuffer/merge.ts';
 import type { RemoteBuffer } from '../../src/ringbuffer/remote-buffer.ts';
-import { oldest } from '../../src/ringbuffer/remote-buffer.ts';
 import { entryIdAt, type RemoteReader } from '../../src/ringbuffer/remote-reader.ts';
 import { TASK } from './ring.ts';
 
@@ -17,9 +17,10 @@ export class TraceChecker {
 
   drain(buffer: RemoteBuffer): void {
     buffer.poll();
-    for (let next = oldest(buffer.readers, TASK); next; next = oldest(buffer.readers, TASK)) {
+    const merge = new Merge(buffer.readers, TASK);
+    for (let next = merge.oldest; next; next = merge.oldest) {
       this.#take(next, entryIdAt(buffer.memory, next.payload));
-      next.consume();
+      merge.consume();
     }
   }
 
