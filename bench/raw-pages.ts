@@ -10,7 +10,7 @@ import type { HostTracefs } from './host-tracefs.ts';
 
 const CPUS = 2;
 const BUFFER_KB = 16_384;
-const EVENTS = 1_500_000;
+const EVENTS = 1_200_000;
 const KERNEL_BUFFER_KB = 32_768;
 const KERNEL_EVENTS = 450_000;
 const EMPTY_READS = 500;

@@ -96,4 +96,4 @@ install_packages
 once_for node_modules/.setup-modules "package-lock.json $(echo patches/*)" install_modules
 once_for node_modules/.setup-fuse-native node_modules/.setup-modules build_fuse_native
 once_for node_modules/.setup-build \
-  "$(find src -name '*.ts' | sort | tr '\n' ' ') tsconfig.json tsconfig.build.json" build
+  "$(find src -name '*.ts' | sort | tr '\n' ' ') scripts/build.sh" build

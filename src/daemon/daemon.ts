@@ -55,9 +55,10 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
   try {
     checkFuse();
     await checkMountpoint(options.mountpoint);
-    const { mount } = await loadFuse();
-
-    const { machine, workload, virtual } = await buildMachine(options, undo, log, ended.reject);
+    const [{ mount }, { machine, workload, virtual }] = await both(
+      loadFuse(),
+      buildMachine(options, undo, log, ended.reject),
+    );
     const { scenario, seed } = options;
     await workload.run(scenario, seed).catch(tooSmall);
     workload.rate = options.rate ?? scenario.rate;
@@ -88,6 +89,12 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
     await stop(); // A mount that failed half-way must not leave its workers behind.
     throw error;
   }
+}
+
+/** Waits for both at once; and for the other when one fails, so that all it started can be undone. */
+async function both<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([one, other]);
+  return [await one, await other];
 }
 
 /** The machine and what runs on it, in real or in virtual time. */

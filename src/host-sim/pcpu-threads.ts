@@ -129,7 +129,7 @@ export class PcpuThreads implements Workload {
  */
 function spawn(workerData: PcpuWorkerData): Worker {
   if (!import.meta.url.endsWith('.ts'))
-    return new Worker(new URL('./pcpu-worker.js', import.meta.url), { workerData });
+    return new Worker(new URL('../host-sim/pcpu-worker.js', import.meta.url), { workerData });
   const loader = new URL('../../scripts/tsx-register.mjs', import.meta.url);
   return new Worker(new URL('./pcpu-worker.ts', import.meta.url), {
     workerData,

@@ -95,6 +95,7 @@ export function hypEvent(
       to.view.setUint16(at, id, true);
       putField(to, at, fields[0], a);
       putField(to, at, fields[1], b);
+      if (fields.length <= 2) return; // As nearly all events that happen.
       putField(to, at, fields[2], c);
       putField(to, at, fields[3], d);
       putField(to, at, fields[4], e);

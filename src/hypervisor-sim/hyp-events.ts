@@ -14,7 +14,11 @@ export const REASONS = [
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
-export const reasonNumber = (reason: Reason): number => REASONS.indexOf(reason);
+const REASON_NUMBERS = Object.fromEntries(
+  REASONS.map((reason, number) => [reason, number]),
+) as Readonly<Record<Reason, number>>;
+
+export const reasonNumber = (reason: Reason): number => REASON_NUMBERS[reason];
 
 const declared: HypEvent[] = [];
 

@@ -15,7 +15,8 @@ const LOCK = 0;
 const VCPU = LOCK + TICKET_LOCK_SIZE;
 const POWER = VCPU + 4;
 const ENTRIES = POWER + 4;
-export const PCPU_STATE_SIZE = 64;
+/** As the states of rings. */
+export const PCPU_STATE_SIZE = 256;
 
 /** On; off; told by PSCI_CPU_ON to come up, or by an interrupt to resume, and not yet entered. */
 export const POWER_ON = 0;

@@ -12,13 +12,13 @@ export interface ClockParameters {
 }
 
 /**
- * Two banks of parameters and the word that says which one counts:
+ * Two banks of parameters, and the count of updates, of which the last bit says which one counts:
  *
  *      0 u32 mult    8 u64 epochNs     24 f64 epochNs  } the same, for the fast path; a NaN where
  *      4 u32 shift  16 u64 epochCyc    32 f64 epochCyc } that path cannot be taken
  *                                      40 f64 scale, which is 2^-(shift - 16)
  *
- * Invariant: the bank that `current` names is never written. An update fills the other bank and
+ * Invariant: the bank that `updates` names is never written. An update fills the other bank and
  * then names it, so a reader takes all parameters of one update and never waits. Two updates must
  * not overtake one reader: the hypercall lets every event in flight commit first.
  */
@@ -30,8 +30,8 @@ const FAST_EPOCH_NS = 24;
 const FAST_EPOCH_CYC = 32;
 const FAST_SCALE = 40;
 const BANK_SIZE = 48;
-const CURRENT = 2 * BANK_SIZE;
-export const TRACE_CLOCK_SIZE = CURRENT + 8;
+const UPDATES = 2 * BANK_SIZE;
+export const TRACE_CLOCK_SIZE = UPDATES + 8;
 
 const HALF = 2 ** 16;
 /** Below this many cycles the fast path's products fit in the 53 bits of a double. */
@@ -44,16 +44,24 @@ export class TraceClock {
   readonly #memory: SharedMemory;
   readonly #at: number;
   readonly #counter: Counter;
+  /** The bank that counts, as of the last look, and what of it the fast path takes. */
+  #updates = 0;
+  #bank = 0;
+  #epochNs = 0;
+  #epochCyc = Number.NaN;
+  #mult = 0;
+  #scale = 0;
 
   constructor(memory: SharedMemory, at: number, counter: Counter) {
     this.#memory = memory;
     this.#at = at;
+    this.#bank = at;
     this.#counter = counter;
   }
 
   update({ mult, shift, epochNs, epochCyc }: ClockParameters): void {
-    const spare = 1 - this.#memory.load(this.#at + CURRENT);
-    const bank = this.#at + spare * BANK_SIZE;
+    const updates = this.#memory.load(this.#at + UPDATES) + 1;
+    const bank = this.#bankOf(updates);
     const { view } = this.#memory;
     view.setUint32(bank + MULT, mult, true);
     view.setUint32(bank + SHIFT, shift, true);
@@ -64,7 +72,7 @@ export class TraceClock {
     view.setFloat64(bank + FAST_EPOCH_NS, Number(epochNs), true);
     view.setFloat64(bank + FAST_EPOCH_CYC, fast ? Number(epochCyc) : Number.NaN, true);
     view.setFloat64(bank + FAST_SCALE, 2 ** (MIN_FAST_SHIFT - shift), true);
-    this.#memory.store(this.#at + CURRENT, spare);
+    this.#memory.store(this.#at + UPDATES, updates);
   }
 
   /**
@@ -72,20 +80,34 @@ export class TraceClock {
    * boot; from there on the nearest that a double can hold, in steps of 2 ns, then 4.
    */
   now(): number {
-    const bank = this.#at + this.#memory.load(this.#at + CURRENT) * BANK_SIZE;
+    const updates = this.#memory.load(this.#at + UPDATES);
+    if (updates !== this.#updates) this.#look(updates);
     const cycles = this.#counter();
-    const { view } = this.#memory;
-    const elapsed = cycles - view.getFloat64(bank + FAST_EPOCH_CYC, true);
-    if (!(elapsed >= 0 && elapsed < FAST_CYCLES)) return this.#exactly(bank, cycles);
+    const elapsed = cycles - this.#epochCyc;
+    if (!(elapsed >= 0 && elapsed < FAST_CYCLES)) return this.#exactly(this.#bank, cycles);
 
     // elapsed * mult has up to 68 bits: multiply the halves of `elapsed`, each product below
     // 2^53, and shift right. What the low product's last 16 bits say is shifted out anyway.
-    const mult = view.getUint32(bank + MULT, true);
     const high = Math.floor(elapsed / HALF);
     const low = elapsed - high * HALF;
-    const product = high * mult + Math.floor((low * mult) / HALF);
-    const ns = Math.floor(product * view.getFloat64(bank + FAST_SCALE, true));
-    return ns + view.getFloat64(bank + FAST_EPOCH_NS, true);
+    const product = high * this.#mult + Math.floor((low * this.#mult) / HALF);
+    return Math.floor(product * this.#scale) + this.#epochNs;
+  }
+
+  /** Reads the bank that so many updates have left to count, once for each of them. */
+  #look(updates: number): void {
+    const bank = this.#bankOf(updates);
+    const { view } = this.#memory;
+    this.#updates = updates;
+    this.#bank = bank;
+    this.#epochNs = view.getFloat64(bank + FAST_EPOCH_NS, true);
+    this.#epochCyc = view.getFloat64(bank + FAST_EPOCH_CYC, true);
+    this.#mult = view.getUint32(bank + MULT, true);
+    this.#scale = view.getFloat64(bank + FAST_SCALE, true);
+  }
+
+  #bankOf(updates: number): number {
+    return this.#at + (updates & 1) * BANK_SIZE;
   }
 
   /** Any parameters, as the u64 arithmetic of the hypervisor has it. */

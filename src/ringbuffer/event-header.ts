@@ -25,7 +25,10 @@ export const RINGBUF_TYPE_TIME_STAMP = 31;
 export const EVENT_HEADER_SIZE = 4;
 export const TIME_EXTEND_SIZE = EVENT_HEADER_SIZE + 4;
 
-const RB_ALIGNMENT = 4;
+/** RB_ALIGNMENT, as a shift. */
+const WORD_BITS = 2;
+const WORD_SIZE = 1 << WORD_BITS;
+const LONGEST_PLAIN = RINGBUF_TYPE_DATA_TYPE_LEN_MAX * WORD_SIZE;
 const TYPE_LEN_BITS = 5;
 const TYPE_LEN_MASK = 2 ** TYPE_LEN_BITS - 1;
 
@@ -39,8 +42,7 @@ const packHeader = (typeLen: number, timeDelta: number): number =>
   ((timeDelta << TYPE_LEN_BITS) | typeLen) >>> 0;
 
 /** The payload's size on the page: whole words, so that every event starts at a word. */
-export const alignedPayload = (length: number): number =>
-  Math.ceil(length / RB_ALIGNMENT) * RB_ALIGNMENT;
+export const alignedPayload = (length: number): number => (length + WORD_SIZE - 1) & -WORD_SIZE;
 
 /** What an event of `length` bytes of payload takes on the page, without a TIME_EXTEND. */
 export function eventSize(length: number): number {
@@ -48,8 +50,7 @@ export function eventSize(length: number): number {
   return EVENT_HEADER_SIZE + lengthWordSize(payload) + payload;
 }
 
-const lengthWordSize = (payload: number): number =>
-  payload / RB_ALIGNMENT <= RINGBUF_TYPE_DATA_TYPE_LEN_MAX ? 0 : 4;
+const lengthWordSize = (payload: number): number => (payload <= LONGEST_PLAIN ? 0 : WORD_SIZE);
 
 /** Memory of either kind. */
 type Viewed = Pick<SharedMemory, 'view'>;
@@ -63,7 +64,7 @@ export function putEventHeader(
 ): number {
   const payload = alignedPayload(length);
   if (lengthWordSize(payload) === 0) {
-    memory.view.setUint32(at, packHeader(payload / RB_ALIGNMENT, timeDelta), true);
+    memory.view.setUint32(at, packHeader(payload >>> WORD_BITS, timeDelta), true);
     return at + EVENT_HEADER_SIZE;
   }
   memory.view.setUint32(at, packHeader(0, timeDelta), true);

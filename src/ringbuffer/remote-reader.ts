@@ -7,6 +7,7 @@ import {
   EVENT_HEADER_SIZE,
   headerTimeDelta,
   headerTypeLen,
+  RINGBUF_TYPE_DATA_TYPE_LEN_MAX,
   RINGBUF_TYPE_PADDING,
   RINGBUF_TYPE_TIME_EXTEND,
   RINGBUF_TYPE_TIME_STAMP,
@@ -132,11 +133,36 @@ export class RemoteReader {
       data: this.#memory.bytes.subarray(data + start, data + commit),
       lost: this.#lost,
     });
-    while (this.#peeked) {
-      this.consume();
-      while (!this.#peeked && this.#readOffset < commit) this.#decode();
-    }
+    this.consume();
+    this.#skip(commit);
     return true;
+  }
+
+  /**
+   * Takes all events up to an offset on the reader page. Of a page image nobody looks at the
+   * events, so this goes from header to header, and leaves what is no plain event to `#decode`.
+   */
+  #skip(end: number): void {
+    const data = this.#readerPage + PAGE_DATA;
+    while (this.#readOffset < end) {
+      let offset = this.#readOffset;
+      let stamp = this.#readStamp;
+      let read = this.#read;
+      let header = this.#memory.own(data + offset);
+      while (isPlain(headerTypeLen(header))) {
+        stamp += headerTimeDelta(header);
+        offset += EVENT_HEADER_SIZE + 4 * headerTypeLen(header);
+        read++;
+        if (offset >= end) break;
+        header = this.#memory.own(data + offset);
+      }
+      this.#readOffset = offset;
+      this.#readStamp = stamp;
+      this.#read = read;
+      if (offset >= end) return;
+      this.#decode();
+      if (this.#peeked) this.consume();
+    }
   }
 
   /**
@@ -283,6 +309,10 @@ export class RemoteReader {
     return page;
   }
 }
+
+/** An event whose length is in its header. */
+const isPlain = (typeLen: number): boolean =>
+  typeLen >= 1 && typeLen <= RINGBUF_TYPE_DATA_TYPE_LEN_MAX;
 
 /** The id of the event whose payload is at `at`: every entry starts with it. */
 export const entryIdAt = (memory: SharedMemory, at: number): number =>
