@@ -7,6 +7,9 @@ import { entriesOf, statsOf } from './host-tracefs.ts';
 
 const MAIN = 'dist/daemon/main.js';
 
+/** Traps of no work but their two events, at a rate of 0 at first. */
+export const TRAPS = ['--scenario', 'bench/traps.yaml'] as const;
+
 /** A daemon with a mount of its own. */
 export class Daemon {
   readonly dir: string;
@@ -55,6 +58,11 @@ export class Daemon {
     return entriesOf(this.path(''), this.cpus);
   }
 
+  /** Of all CPUs: the events that there were. */
+  get written(): number {
+    return this.entries + this.overrun + statsOf(this.path(''), this.cpus, 'read events');
+  }
+
   /** Of all CPUs: the events that were lost. */
   get overrun(): number {
     return statsOf(this.path(''), this.cpus, 'overrun');
@@ -69,7 +77,7 @@ export class Daemon {
     this.write('tracing_on', '1');
   }
 
-  /** Traces a storm until so many events wait to be read, and then there is silence. */
+  /** Lets traps come until so many events wait to be read, and then there is silence. */
   async fill(events: number, bufferKb: number): Promise<void> {
     this.trace(bufferKb);
     this.write('../sim/rate', 'max');

@@ -2,13 +2,13 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { type Benchmark, ratio, type Sample } from './benchmark.ts';
-import { Daemon } from './daemon.ts';
+import { Daemon, TRAPS } from './daemon.ts';
 import type { HostTracefs } from './host-tracefs.ts';
 
-const EVENTS = 1_000_000;
+const EVENTS = 600_000;
 /** Room for them: 16 bytes each and more on two CPUs here, 68 on one in the kernel. */
-const BUFFER_KB = 16_384;
-const KERNEL_BUFFER_KB = 80_000;
+const BUFFER_KB = 12_288;
+const KERNEL_BUFFER_KB = 50_000;
 const SAMPLE_LINES = 2_000;
 const CPUS = 2;
 
@@ -45,7 +45,7 @@ function draining(tracefs: HostTracefs | undefined, of: (drained: Drained) => nu
   return {
     besides: 'the kernel',
     async setUp() {
-      daemon = await Daemon.start(CPUS, '--scenario', 'storm', '--rate', '0');
+      daemon = await Daemon.start(CPUS, ...TRAPS);
       await drainOurs(daemon); // Compiled by then.
       return () => daemon.stop();
     },

@@ -1,9 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import {
+  closeSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  readSync,
   rmdirSync,
   writeFileSync,
 } from 'node:fs';
@@ -90,8 +93,17 @@ export function statsOf(
 ): number {
   let sum = 0;
   for (let cpu = 0; cpu < cpus; cpu++) {
-    const stats = readFileSync(join(instance, `per_cpu/cpu${cpu}/stats`), 'latin1');
+    const stats = readAll(join(instance, `per_cpu/cpu${cpu}/stats`));
     sum += Number(new RegExp(`^${name}: (\\d+)$`, 'm').exec(stats)?.[1]);
   }
   return sum;
+}
+
+/** readFileSync() believes the size of a moment before, and a number may have one more digit now. */
+function readAll(file: string): string {
+  const fd = openSync(file, 'r');
+  const text = Buffer.alloc(4_096);
+  const size = readSync(fd, text);
+  closeSync(fd);
+  return text.toString('latin1', 0, size);
 }

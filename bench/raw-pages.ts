@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Benchmark, ratio } from './benchmark.ts';
-import { Daemon } from './daemon.ts';
+import { Daemon, TRAPS } from './daemon.ts';
 import type { HostTracefs } from './host-tracefs.ts';
 
 const CPUS = 2;
 const BUFFER_KB = 16_384;
-const EVENTS = 1_200_000;
+const EVENTS = 800_000;
 const KERNEL_BUFFER_KB = 32_768;
-const KERNEL_EVENTS = 450_000;
+const KERNEL_EVENTS = 300_000;
 const EMPTY_READS = 500;
 const KIB = 1024;
 
@@ -51,19 +51,23 @@ function reading(
   let daemon: Daemon;
   return {
     async setUp() {
-      daemon = await Daemon.start(CPUS, '--scenario', 'storm', '--rate', '0');
+      daemon = await Daemon.start(CPUS, ...TRAPS);
+      await drain(daemon, size); // Compiled by then.
       return () => daemon.stop();
     },
     async round() {
-      await daemon.fill(EVENTS, BUFFER_KB);
-      const files = Array.from({ length: CPUS }, (_, cpu) => `per_cpu/cpu${cpu}/trace_pipe_raw`);
-      const ours = await ddMbPerS(
-        files.map((file) => daemon.path(file)),
-        size,
-      );
-      return { ours, beside: await beside?.() };
+      return { ours: await drain(daemon, size), beside: await beside?.() };
     },
   };
+}
+
+async function drain(daemon: Daemon, size: number): Promise<number> {
+  await daemon.fill(EVENTS, BUFFER_KB);
+  const files = Array.from({ length: CPUS }, (_, cpu) => `per_cpu/cpu${cpu}/trace_pipe_raw`);
+  return ddMbPerS(
+    files.map((file) => daemon.path(file)),
+    size,
+  );
 }
 
 /** Reads each file until there is no more, one after the other. */
@@ -123,7 +127,16 @@ export const traceCmdRecord: Benchmark = {
   async round() {
     const dir = mkdtempSync(join(tmpdir(), 'pkvm-tracefs-bench-record-'));
     const trace = ['trace-cmd', 'record', '--file-version', '6', '-q', '-b', '4096'];
-    const exec = ['dist/daemon/main.js', 'exec', '--cpus', `${CPUS}`, '--rate', 'max', '--'];
+    const exec = [
+      'dist/daemon/main.js',
+      'exec',
+      '--cpus',
+      `${CPUS}`,
+      ...TRAPS,
+      '--rate',
+      'max',
+      '--',
+    ];
     const file = join(dir, 'trace.dat');
     try {
       await promisify(execFile)(process.execPath, [

@@ -45,7 +45,7 @@ function verdict({ ours, ratio, target, better }: Omit<Result, 'met'>): { met?: 
   return { met: better === 'more' ? median >= target.limit : median <= target.limit };
 }
 
-function spreadOf(values: readonly number[]): Spread {
+export function spreadOf(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
   const at = (index: number): number => sorted[index] ?? Number.NaN;
   return {
@@ -97,8 +97,20 @@ export const short = (number: number): string =>
 export const machineText = (): string =>
   `${cpus().length} CPUs, ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.version}`;
 
-export function saveResults(results: readonly Result[], name = 'latest'): void {
+/** A curve: how many million lines a second, by something. */
+export interface Plot {
+  readonly name: string;
+  readonly title: string;
+  /** What x counts. */
+  readonly x: string;
+  readonly points: { readonly x: number; readonly y: Spread }[];
+}
+
+export const saveResults = (results: readonly Result[]): void => save('latest', { results });
+export const savePlots = (plots: readonly Plot[]): void => save('growth', { plots });
+
+function save(name: string, content: object): void {
   mkdirSync('bench/results', { recursive: true });
-  const json = { machine: machineText(), date: new Date().toISOString(), results };
+  const json = { machine: machineText(), date: new Date().toISOString(), ...content };
   writeFileSync(`bench/results/${name}.json`, `${JSON.stringify(json, undefined, 2)}\n`);
 }

@@ -3,9 +3,10 @@
 # to find and read a hundred modules in each of its threads takes 150 ms longer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+rm -rf dist
 
-# What is for Node to find at run time: the binding, and what brings files of its own.
-external=(--external:fuse-native --external:pino --external:protobufjs)
+# What is for Node to find at run time: the binding, and what only `run --perfetto` takes.
+external=(--external:fuse-native --external:protobufjs)
 # Chunks lie beside the program, so that both find scenarios/ and scripts/ by the same path as the sources do.
 # Packages made for require() find one.
 npx --no-install esbuild src/daemon/main.ts src/host-sim/pcpu-worker.ts \

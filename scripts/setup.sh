@@ -87,7 +87,6 @@ node_headers() {
 
 build() {
   say 'building'
-  rm -rf dist
   npm run --silent build
 }
 

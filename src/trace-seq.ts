@@ -42,9 +42,12 @@ function asciiOf(text: Uint8Array): Ascii {
 }
 
 /** The text of 0000 to 9999, a word each. */
-const GROUPS = Int32Array.from({ length: GROUP }, (_, value) =>
-  Buffer.from(`${value}`.padStart(GROUP_DIGITS, '0')).readInt32LE(),
-);
+const GROUPS = Int32Array.from({ length: GROUP }, (_, value) => {
+  let word = 0;
+  for (let rest = value, digit = 0; digit < GROUP_DIGITS; digit++, rest = (rest / 10) | 0)
+    word = (word << 8) | (ZERO + (rest % 10));
+  return word;
+});
 const HEX_DIGITS = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0));
 
 /**

@@ -55,10 +55,9 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
   try {
     checkFuse();
     await checkMountpoint(options.mountpoint);
-    const [{ mount }, { machine, workload, virtual }] = await both(
-      loadFuse(),
-      buildMachine(options, undo, log, ended.reject),
-    );
+    const { mount } = await loadFuse();
+
+    const { machine, workload, virtual } = buildMachine(options, undo, log, ended.reject);
     const { scenario, seed } = options;
     await workload.run(scenario, seed).catch(tooSmall);
     workload.rate = options.rate ?? scenario.rate;
@@ -91,26 +90,20 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
   }
 }
 
-/** Waits for both at once; and for the other when one fails, so that all it started can be undone. */
-async function both<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
-  await Promise.allSettled([one, other]);
-  return [await one, await other];
-}
-
 /** The machine and what runs on it, in real or in virtual time. */
-async function buildMachine(
+function buildMachine(
   options: DaemonOptions,
   undo: UndoStack,
   log: Logger,
   onError: (error: unknown) => void,
-): Promise<{ machine: Machine; workload: Workload; virtual?: VirtualHost }> {
+): { machine: Machine; workload: Workload; virtual?: VirtualHost } {
   if (options.virtual) {
     const machine = switchOnVirtual(options, options.scenario);
     const virtual = new VirtualHost(machine.hypervisor, machine.time, machine.pages);
     return { machine, workload: virtual, virtual };
   }
   const machine = switchOn(options, options.scenario, (message) => log.warn(message));
-  const threads = await PcpuThreads.start({ ...machine, onError });
+  const threads = PcpuThreads.start({ ...machine, onError });
   undo.push('pcpus', () => threads.stop());
   return { machine, workload: threads };
 }

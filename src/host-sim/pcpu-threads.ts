@@ -44,6 +44,8 @@ export class PcpuThreads implements Workload {
   readonly #options: PcpuThreadsOptions;
   readonly #workers: readonly Worker[];
   readonly #control: PcpuControl;
+  /** Each has said that it runs; never, if one could not start. */
+  readonly #running: Promise<unknown>;
   #pools: Pool[] = [];
 
   private constructor(
@@ -54,24 +56,19 @@ export class PcpuThreads implements Workload {
     this.#options = options;
     this.#control = control;
     this.#workers = workers;
+    this.#running = Promise.all(workers.map((worker) => once(worker, 'message')));
+    this.#running.catch(() => {}); // Its error is the worker's, which has a listener.
   }
 
-  /** Starts the threads, idle; resolves when all of them run. */
-  static async start(options: PcpuThreadsOptions): Promise<PcpuThreads> {
+  /** Starts the threads. They take a moment to run, which nobody needs to wait for. */
+  static start(options: PcpuThreadsOptions): PcpuThreads {
     const { buffers, counterHz, switchedOnNs } = options;
     const control = allocateControl();
     const workers = Array.from({ length: buffers.nrCpus }, (_, cpu) =>
       spawn({ buffers, counterHz, switchedOnNs, cpu, control }),
     );
-    const threads = new PcpuThreads(options, new PcpuControl(control), workers);
-    try {
-      await Promise.all(workers.map((worker) => once(worker, 'message')));
-    } catch (error) {
-      await threads.stop();
-      throw error;
-    }
     for (const worker of workers) worker.on('error', options.onError);
-    return threads;
+    return new PcpuThreads(options, new PcpuControl(control), workers);
   }
 
   get rate(): number {
@@ -92,6 +89,7 @@ export class PcpuThreads implements Workload {
 
   async windDown(): Promise<void> {
     if (this.#pools.length === 0) return;
+    await this.#running; // Or the next message would be that one.
     const done = Promise.all(this.#workers.map((worker) => once(worker, 'message')));
     for (const cpu of this.#workers.keys()) this.#tell(cpu, { order: 'wind down' });
     this.#control.changed();

@@ -16,6 +16,8 @@ import type { PcpuOrder, PcpuWorkerData } from './pcpu-threads.ts';
 
 /** How many steps go by without a look at the control. */
 const BATCH = 1_000;
+/** A thread that sleeps for less is mostly busy with falling asleep and waking up. */
+const MIN_SLEEP_MS = 1;
 /** How long a CPU that is off sleeps without a look at the control. */
 const OFF_MS = 20;
 
@@ -60,8 +62,10 @@ class PcpuWorker {
       this.#control.sleep(seen, Number.POSITIVE_INFINITY);
       return;
     }
-    if (this.#budget < 1)
-      this.#control.sleep(seen, msFromNs(((1 - this.#budget) / rate) * NS_PER_S));
+    if (this.#budget < 1) {
+      const missingNs = ((1 - this.#budget) / rate) * NS_PER_S;
+      this.#control.sleep(seen, Math.max(msFromNs(missingNs), MIN_SLEEP_MS));
+    }
     for (let step = 0; step < BATCH && this.#budget >= 1; step++) {
       const worth = this.#host.step();
       if (worth === 0) {

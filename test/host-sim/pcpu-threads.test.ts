@@ -37,7 +37,7 @@ async function machine(scenario: string, cpus: number, rate: number) {
   const { memory, rings } = trace.loadTraceBuffer(7n * 1024n, TASK);
   const buffer = new RemoteBuffer(memory, rings, trace);
   const onError = (error: unknown): void => void errors.push(error);
-  const threads = await PcpuThreads.start({
+  const threads = PcpuThreads.start({
     hypervisor,
     buffers,
     pages,
