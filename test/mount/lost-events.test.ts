@@ -70,7 +70,7 @@ describe('30 s of all pCPUs writing as fast as they can into 7 KiB each', {
     daemon,
   }) => {
     const LINES_OF_A_READ = Math.ceil(
-      8_155 / '[000]\t 1.000000: hyp_exit reason=smc vcpu=0\n'.length,
+      131_072 / '[000]\t 1.000000: hyp_exit reason=smc vcpu=0\n'.length,
     );
     await storm(daemon);
     const total = { read: 0, lost: 0 };
