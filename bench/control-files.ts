@@ -4,7 +4,7 @@ import { type Benchmark, timeNs } from './benchmark.ts';
 import { Daemon } from './daemon.ts';
 import type { HostTracefs } from './host-tracefs.ts';
 
-const TIMES = 50;
+const TIMES = 30;
 
 /** Of ours, and of the kernel's that does the same; what is written, if anything. */
 const FILES: readonly [ours: string, kernels: string, written?: string][] = [

@@ -5,7 +5,7 @@ import { type Benchmark, value } from './benchmark.ts';
 import { Daemon } from './daemon.ts';
 
 const CPUS = 2;
-const IDLE_MS = 1_000;
+const IDLE_MS = 600;
 /** Of /proc/PID/stat, on every Linux that Node runs on. */
 const TICKS_PER_S = 100;
 

@@ -5,7 +5,7 @@ import type { Benchmark } from './benchmark.ts';
 import { Daemon } from './daemon.ts';
 import type { HostTracefs } from './host-tracefs.ts';
 
-const EVENTS = 10;
+const EVENTS = 6;
 
 /** From the write(2) that makes an event until a `cat trace_pipe` that waits has passed it on. */
 export function wakeUp(tracefs: HostTracefs | undefined): Benchmark {

@@ -140,7 +140,7 @@ export const traceCmdRecord: Benchmark = {
     const file = join(dir, 'trace.dat');
     try {
       await promisify(execFile)(process.execPath, [
-        ...[...exec, ...trace, '-o', file, '-e', 'hypervisor', 'sleep', '1'],
+        ...[...exec, ...trace, '-o', file, '-e', 'hypervisor', 'sleep', '0.5'],
       ]);
       return { ours: readFileSync(file).length / 1e6 };
     } finally {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { type Benchmark, value } from './benchmark.ts';
 import { Daemon } from './daemon.ts';
 
-const TIMES = 20;
+const TIMES = 10;
 const OTHERS = 10;
 
 /** From kill(2) of a blocked `cat trace_pipe` until it has ended, ten others waiting beside it. */

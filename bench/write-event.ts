@@ -7,7 +7,7 @@ import type { EventWriterData } from './event-writer.ts';
 import type { HostTracefs } from './host-tracefs.ts';
 import { TracedMachine } from './traced-machine.ts';
 
-const EVENTS = 400_000;
+const EVENTS = 300_000;
 const BUFFER_KB = 512;
 /** dd makes two system calls for each block. */
 const BLOCKS = EVENTS / 2;

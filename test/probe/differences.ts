@@ -17,6 +17,7 @@ export const DIFFERENCES: readonly Difference[] = [
     questions: /^(trace_pipe|trace_clock|per_cpu\/cpu0\/trace): mode$/,
   },
   { what: 'a second reader', questions: /^pipe: open it again$/ },
+  { what: 'a large read of a pipe', questions: /^pipe, backlog: a large read gives$/ },
   { what: 'ioctl(2) number 0', questions: /: ioctl 0$/ },
   { what: 'splice(2) from a pipe', questions: /^pipe: (read after the )?splice$/ },
   { what: 'splice(2) from a text file', questions: /^(tracing_on|trace_clock): splice$/ },
