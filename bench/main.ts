@@ -11,7 +11,7 @@ import { rawPages, traceCmdRecord } from './raw-pages.ts';
 import { printHeader, printResult, type Result, resultOf, saveResults } from './report.ts';
 import { signalLatency } from './signal-latency.ts';
 import { sustained } from './sustained.ts';
-import { writeEvent, writeEventEverywhere } from './write-event.ts';
+import { writeEvent } from './write-event.ts';
 
 /** Measures, and prints a table: npm run bench [-- --filter WORD] [--rounds N]. */
 const { values } = parseArgs({
@@ -23,8 +23,8 @@ const { values } = parseArgs({
 
 /** All there is; beside the kernel where this machine has a tracefs. */
 const benchmarks = (tracefs: HostTracefs | undefined): readonly Benchmark[] => [
-  writeEvent(tracefs),
-  writeEventEverywhere(tracefs, availableParallelism()),
+  writeEvent(tracefs, 1),
+  writeEvent(tracefs, availableParallelism()),
   ...drainText(tracefs),
   ...rawPages(tracefs),
   traceCmdRecord,

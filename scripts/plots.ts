@@ -37,6 +37,7 @@ ${text(at, HEIGHT - MARGIN.bottom + 18, `${value}`, 'middle')}`;
     ({ y }, index) => `${round(atX(xs[index] ?? 0))},${round(atY(y.median))}`,
   );
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">
+<title>Million lines a second, by ${title}</title>
 <rect width="100%" height="100%" fill="white"/>
 ${text(MARGIN.left, 18, `million lines a second, by ${title}`, 'start')}
 ${grid.join('\n')}
