@@ -3,18 +3,8 @@ import { ErrnoError } from '../errno.ts';
 import type { HostTask } from '../host-task.ts';
 import { PAGE_SIZE } from '../units.ts';
 import { PAGE_DATA, PAGE_DATA_SIZE, pageCommit, pageTimeStamp } from './buffer-page.ts';
-import {
-  EVENT_HEADER_SIZE,
-  headerTimeDelta,
-  headerTypeLen,
-  RINGBUF_TYPE_DATA_TYPE_LEN_MAX,
-  RINGBUF_TYPE_PADDING,
-  RINGBUF_TYPE_TIME_EXTEND,
-  RINGBUF_TYPE_TIME_STAMP,
-  TIME_EXTEND_SIZE,
-  timeExtendDelta,
-} from './event-header.ts';
 import { metaEntries, metaLostEvents, metaOverrun, metaReaderId } from './meta-page.ts';
+import { PageCursor } from './page-cursor.ts';
 import { putPageImage } from './page-image.ts';
 import type { RemoteCallbacks, RemotePages, RingStats } from './remote.ts';
 import type { SharedMemory } from './shared-memory.ts';
@@ -36,18 +26,8 @@ export class RemoteReader {
   #entries = 0;
   #overrun = 0;
   #read = 0;
-  #readerPage: number;
-  #readOffset = 0;
-  /** Up to where the reader page was committed when that was last looked at. */
-  #committed = 0;
-  #readStamp = 0;
+  readonly #cursor: PageCursor;
   #lost = 0;
-
-  #peeked = false;
-  #ts = 0;
-  #payload = 0;
-  #length = 0;
-  #nextOffset = 0;
 
   constructor(memory: SharedMemory, remote: RemotePages, callbacks: RemoteCallbacks) {
     this.cpu = remote.cpu;
@@ -55,7 +35,7 @@ export class RemoteReader {
     this.#meta = remote.meta;
     this.#pages = remote.pages;
     this.#callbacks = callbacks;
-    this.#readerPage = this.#pageOfReader();
+    this.#cursor = new PageCursor(memory, this.#pageOfReader());
   }
 
   /** Copies the ring's counters. Returns whether there is something to read. */
@@ -83,8 +63,8 @@ export class RemoteReader {
 
   /** The peeked event's time, in ns. */
   get ts(): number {
-    assert(this.#peeked, 'an event was peeked');
-    return this.#ts;
+    assert(this.#cursor.peeked, 'an event was peeked');
+    return this.#cursor.ts;
   }
 
   /** How many events this CPU lost before the peeked one and nobody was told of yet. */
@@ -94,26 +74,24 @@ export class RemoteReader {
 
   /** Where the peeked event's payload is, in the ring's memory. */
   get payload(): number {
-    return this.#payload;
+    return this.#cursor.payload;
   }
 
   /** The payload's size in bytes, rounded up to whole words. */
   get length(): number {
-    return this.#length;
+    return this.#cursor.length;
   }
 
   /** Finds the next event and leaves it there. False when there is none now. */
   peek(task: HostTask): boolean {
-    while (!this.#peeked && this.#findData(task)) this.#decode();
-    return this.#peeked;
+    while (!this.#cursor.peek()) if (!this.#findData(task)) return false;
+    return true;
   }
 
   /** Takes the peeked event. */
   consume(): void {
-    assert(this.#peeked, 'an event was peeked');
-    this.#peeked = false;
-    this.#readStamp = this.#ts;
-    this.#readOffset = this.#nextOffset;
+    assert(this.#cursor.peeked, 'an event was peeked');
+    this.#cursor.take();
     this.#read++;
     this.#lost = 0;
   }
@@ -125,44 +103,17 @@ export class RemoteReader {
    */
   readPage(image: Uint8Array, task: HostTask): boolean {
     if (!this.peek(task)) return false;
-    const start = this.#readOffset;
-    const commit = pageCommit(this.#memory, this.#readerPage);
-    const data = this.#readerPage + PAGE_DATA;
+    const { page, offset, stamp } = this.#cursor;
+    const commit = pageCommit(this.#memory, page);
+    const data = page + PAGE_DATA;
     putPageImage(image, {
-      timeStamp: this.#readStamp,
-      data: this.#memory.bytes.subarray(data + start, data + commit),
+      timeStamp: stamp,
+      data: this.#memory.bytes.subarray(data + offset, data + commit),
       lost: this.#lost,
     });
     this.consume();
-    this.#skip(commit);
+    this.#read += this.#cursor.takeTo(commit);
     return true;
-  }
-
-  /**
-   * Takes all events up to an offset on the reader page. Of a page image nobody looks at the
-   * events, so this goes from header to header, and leaves what is no plain event to `#decode`.
-   */
-  #skip(end: number): void {
-    const data = this.#readerPage + PAGE_DATA;
-    while (this.#readOffset < end) {
-      let offset = this.#readOffset;
-      let stamp = this.#readStamp;
-      let read = this.#read;
-      let header = this.#memory.own(data + offset);
-      while (isPlain(headerTypeLen(header))) {
-        stamp += headerTimeDelta(header);
-        offset += EVENT_HEADER_SIZE + 4 * headerTypeLen(header);
-        read++;
-        if (offset >= end) break;
-        header = this.#memory.own(data + offset);
-      }
-      this.#readOffset = offset;
-      this.#readStamp = stamp;
-      this.#read = read;
-      if (offset >= end) return;
-      this.#decode();
-      if (this.#peeked) this.consume();
-    }
   }
 
   /**
@@ -177,9 +128,9 @@ export class RemoteReader {
       .sort((a, b) => stamp(a) - stamp(b))
       .flatMap((page) => {
         const image = new Uint8Array(PAGE_SIZE);
-        const isReaders = page === this.#readerPage;
+        const isReaders = page === this.#cursor.page;
         const [start, timeStamp] = isReaders
-          ? [this.#readOffset, this.#readStamp]
+          ? [this.#cursor.offset, this.#cursor.stamp]
           : [0, stamp(page)];
         const data = this.#memory.bytes.subarray(
           page + PAGE_DATA + start,
@@ -193,11 +144,8 @@ export class RemoteReader {
   /** Drops all events, here and in the ring. */
   reset(task: HostTask): void {
     this.#callbacks.reset(this.cpu, task);
-    this.#peeked = false;
+    this.#cursor.start(this.#cursor.page);
     this.#read = 0;
-    this.#readOffset = 0;
-    this.#committed = 0;
-    this.#readStamp = 0;
     this.#lost = 0;
     this.poll();
   }
@@ -210,7 +158,7 @@ export class RemoteReader {
     return {
       entries: Math.max(this.unread, 0),
       overrun: this.#overrun,
-      bytes: this.#readerPageIsDone ? bytes : bytes - this.#readOffset,
+      bytes: this.#cursor.done ? bytes : bytes - this.#cursor.offset,
       oldestEventTs: stamps.length === 0 ? 0 : Math.min(...stamps),
       readEvents: this.#read,
     };
@@ -222,7 +170,7 @@ export class RemoteReader {
    */
   #unreadPages(): number[] {
     if (this.empty) return [];
-    const reader = this.#readerPage;
+    const reader = this.#cursor.page;
     const readerStamp = pageTimeStamp(this.#memory, reader);
     const ring = this.#pages.filter(
       (page) =>
@@ -230,22 +178,14 @@ export class RemoteReader {
         pageCommit(this.#memory, page) > 0 &&
         (this.#read === 0 || pageTimeStamp(this.#memory, page) > readerStamp),
     );
-    return this.#readerPageIsDone ? ring : [reader, ...ring];
-  }
-
-  get #readerPageIsDone(): boolean {
-    // A commit only grows, so the page is looked at again when all of it was read, and not before.
-    if (this.#readOffset < this.#committed) return false;
-    this.#committed = pageCommit(this.#memory, this.#readerPage);
-    return this.#readOffset >= this.#committed;
+    return this.#cursor.done ? ring : [reader, ...ring];
   }
 
   /** Makes the reader page one with something left to decode. False when there is nothing. */
   #findData(task: HostTask): boolean {
-    if (!this.#readerPageIsDone) return this.#startPage();
     if (!this.poll()) return false;
     // The events that were counted just now may be on this page still; only if not, swap.
-    if (!this.#readerPageIsDone) return this.#startPage();
+    if (!this.#cursor.done) return true;
 
     try {
       this.#callbacks.swapReaderPage(this.cpu, task);
@@ -254,52 +194,12 @@ export class RemoteReader {
       if (error instanceof ErrnoError && error.code === 'EBUSY') return false;
       throw error;
     }
-    this.#readerPage = this.#pageOfReader();
-    if (pageCommit(this.#memory, this.#readerPage) > PAGE_DATA_SIZE)
+    const page = this.#pageOfReader();
+    if (pageCommit(this.#memory, page) > PAGE_DATA_SIZE)
       throw new ErrnoError('EIO', `cpu ${this.cpu}'s ring is no ring any more`);
-    this.#readOffset = 0;
-    this.#committed = 0;
+    this.#cursor.start(page);
     this.#lost += metaLostEvents(this.#memory, this.#meta);
-    return !this.#readerPageIsDone && this.#startPage();
-  }
-
-  #startPage(): true {
-    if (this.#readOffset === 0) this.#readStamp = pageTimeStamp(this.#memory, this.#readerPage);
-    return true;
-  }
-
-  /** Steps over one record; a data record becomes the peeked event. */
-  #decode(): void {
-    const at = this.#readerPage + PAGE_DATA + this.#readOffset;
-    const header = this.#memory.view.getUint32(at, true);
-    const typeLen = headerTypeLen(header);
-    if (typeLen === RINGBUF_TYPE_TIME_EXTEND) {
-      this.#readStamp += timeExtendDelta(this.#memory, at);
-      this.#readOffset += TIME_EXTEND_SIZE;
-    } else if (typeLen === RINGBUF_TYPE_TIME_STAMP) {
-      this.#readStamp = timeExtendDelta(this.#memory, at);
-      this.#readOffset += TIME_EXTEND_SIZE;
-    } else if (typeLen === RINGBUF_TYPE_PADDING) {
-      this.#skipPadding(at, headerTimeDelta(header));
-    } else {
-      this.#payload = at + EVENT_HEADER_SIZE;
-      this.#length = 4 * typeLen;
-      if (typeLen === 0) {
-        this.#length = this.#memory.view.getUint32(this.#payload, true) - 4;
-        this.#payload += 4;
-      }
-      this.#ts = this.#readStamp + headerTimeDelta(header);
-      this.#nextOffset = this.#payload + this.#length - this.#readerPage - PAGE_DATA;
-      this.#peeked = true;
-    }
-  }
-
-  #skipPadding(at: number, delta: number): void {
-    this.#readStamp += delta;
-    if (delta === 0) this.#readOffset = pageCommit(this.#memory, this.#readerPage);
-    else
-      this.#readOffset +=
-        EVENT_HEADER_SIZE + this.#memory.view.getUint32(at + EVENT_HEADER_SIZE, true);
+    return !this.#cursor.done;
   }
 
   #pageOfReader(): number {
@@ -309,10 +209,6 @@ export class RemoteReader {
     return page;
   }
 }
-
-/** An event whose length is in its header. */
-const isPlain = (typeLen: number): boolean =>
-  typeLen >= 1 && typeLen <= RINGBUF_TYPE_DATA_TYPE_LEN_MAX;
 
 /** The id of the event whose payload is at `at`: every entry starts with it. */
 export const entryIdAt = (memory: SharedMemory, at: number): number =>
