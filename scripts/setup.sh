@@ -95,4 +95,4 @@ install_packages
 once_for node_modules/.setup-modules "package-lock.json $(echo patches/*)" install_modules
 once_for node_modules/.setup-fuse-native node_modules/.setup-modules build_fuse_native
 once_for node_modules/.setup-build \
-  "$(find src -name '*.ts' | sort | tr '\n' ' ') scripts/build.sh" build
+  "$(find src -name '*.ts' | sort | tr '\n' ' ') tsconfig.json scripts/build.sh node_modules/.setup-modules" build

@@ -9,12 +9,13 @@ import type { PageAllocator } from '../host-sim/page-allocator.ts';
 import { vcpuThreadName } from '../host-sim/vcpu-threads.ts';
 import type { HostTask } from '../host-task.ts';
 import { HYP_EVENTS, hypEventId } from '../hypervisor-sim/hyp-events.ts';
+import type { HypTraceBuffer } from '../hypervisor-sim/hyp-trace-buffer.ts';
 import { hypTraceDescSize, putHypTraceDesc } from '../hypervisor-sim/hyp-trace-desc.ts';
 import type { HypercallName, Register } from '../hypervisor-sim/hypercalls.ts';
 import type { Hypervisor } from '../hypervisor-sim/hypervisor.ts';
 import { pfnOf, physToVirt } from '../hypervisor-sim/memory.ts';
 import { BPAGE_SIZE } from '../ringbuffer/page-link.ts';
-import type { RemotePages } from '../ringbuffer/remote.ts';
+import type { RemoteCallbacks, RemotePages } from '../ringbuffer/remote.ts';
 import { PAGE_SIZE, pagesFor } from '../units.ts';
 import { type Snapshot, startHypTraceClock } from './hyp-trace-clock.ts';
 
@@ -34,6 +35,14 @@ export const HYP_REMOTE_EVENTS: readonly RemoteEvent[] = HYP_EVENTS.map(
     print,
   }),
 );
+
+/** Reads without hypercalls, so that nothing of it shows in the trace; all CPUs are up. */
+export const unseenReader = (trace: HypTraceBuffer): RemoteCallbacks => ({
+  swapReaderPage: (cpu) => trace.swapReaderPage(cpu),
+  reset: (cpu) => trace.reset(cpu),
+  isOnline: () => true,
+  timesUp: () => 0,
+});
 
 /** What the host's kernel offers to its tracing. */
 export interface HypTraceHost {

@@ -11,7 +11,7 @@ import { Merge } from '../ringbuffer/merge.ts';
 import { RemoteBuffer } from '../ringbuffer/remote-buffer.ts';
 import { TraceSeq } from '../trace-seq.ts';
 import { KIB, PAGE_SIZE } from '../units.ts';
-import { HYP_REMOTE_EVENTS, HypTrace } from './hyp-trace.ts';
+import { HYP_REMOTE_EVENTS, HypTrace, unseenReader } from './hyp-trace.ts';
 import { type MachineOptions, switchOnVirtual, tooSmall, type VirtualMachine } from './machine.ts';
 
 export interface RunOptions extends MachineOptions {
@@ -74,12 +74,7 @@ function load(machine: VirtualMachine): { buffer: RemoteBuffer; unload: () => vo
   const hypTrace = new HypTrace(machine);
   const { memory, rings } = hypTrace.loadTraceBuffer(BigInt(BUFFER_KIB * KIB), KERNEL_THREAD);
   hypTrace.startClock(KERNEL_THREAD);
-  const buffer = new RemoteBuffer(memory, rings, {
-    swapReaderPage: (cpu) => trace.swapReaderPage(cpu),
-    reset: (cpu) => trace.reset(cpu),
-    isOnline: () => true,
-    timesUp: () => 0,
-  });
+  const buffer = new RemoteBuffer(memory, rings, unseenReader(trace));
   return { buffer, unload: () => hypTrace.unloadTraceBuffer(KERNEL_THREAD) };
 }
 

@@ -3,7 +3,7 @@ import { eventFormat, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
 import { Instance } from './instance-dir.ts';
 import { formatSwitch, parseEnable, parseU8, parseULong } from './kstrto.ts';
 import { button, byName, type Dir, dir, type File, show, showStore, stream } from './nodes.ts';
-import { EVENTS_MODE, tracingOn } from './remote-files.ts';
+import { EVENTS_MODE, perCpu, tracingOn } from './remote-files.ts';
 import { ringStats } from './ring-stats.ts';
 import { type SimCallbacks, simDir } from './sim-dir.ts';
 import { topLevelEvents, topLevelFiles } from './top-level.ts';
@@ -37,7 +37,7 @@ export function tracefsRoot(remote: TraceRemote, sim?: SimCallbacks): Dir {
 
 /** The hypervisor/ directory. Read it beside the output of tree(1): same order, same shape. */
 function hypervisorDir(remote: TraceRemote): Dir {
-  const { cpus, events } = remote.callbacks;
+  const { events } = remote.callbacks;
   return dir({
     buffer_size_kb: showStore(
       async () => {
@@ -62,24 +62,17 @@ function hypervisorDir(remote: TraceRemote): Dir {
       },
       EVENTS_MODE,
     ),
-    per_cpu: dir(
-      byName(
-        cpus,
-        (cpu) => `cpu${cpu}`,
-        (cpu) =>
-          dir({
-            stats: show(async () => ringStats(await remote.stats(cpu))),
-            trace: traceFile(remote, cpu, 0o440),
-            trace_pipe: tracePipe(remote, cpu, 0o440),
-            trace_pipe_raw: stream(0o440, (task) =>
-              TracePipeRaw.open(remote, cpu, task, {
-                readPage: (reader, _memory, image) => reader.readPage(image, task),
-                endsOnceClosed: false,
-              }),
-            ),
-          }),
+    per_cpu: perCpu(remote, (cpu) => ({
+      stats: show(async () => ringStats(await remote.stats(cpu))),
+      trace: traceFile(remote, cpu, 0o440),
+      trace_pipe: tracePipe(remote, cpu, 0o440),
+      trace_pipe_raw: stream(0o440, (task) =>
+        TracePipeRaw.open(remote, cpu, task, {
+          readPage: (reader, _memory, image) => reader.readPage(image, task),
+          endsOnceClosed: false,
+        }),
       ),
-    ),
+    })),
     selftest_event: button(0o640, (task) => remote.callbacks.writeSelftestEvent(task), {
       mayOpenToRead: true,
     }),

@@ -1,5 +1,5 @@
 import { ErrnoError } from '../errno.ts';
-import { KERNEL_THREAD } from '../host-task.ts';
+import { type HostTask, KERNEL_THREAD } from '../host-task.ts';
 import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
 import { copyUnread } from '../ringbuffer/unread-events.ts';
 import { TraceSeq } from '../trace-seq.ts';
@@ -9,9 +9,19 @@ import { EventFilters } from './event-filters.ts';
 import { eventFormat, FULL_COMMON, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
 import { InstanceEvents } from './instance-events.ts';
 import { InstanceOutput, traceHeader } from './instance-output.ts';
-import { parseULong } from './kstrto.ts';
-import { byName, dir, type File, give, type Node, show, showStore, stream } from './nodes.ts';
-import { EVENTS_MODE, tracingOn } from './remote-files.ts';
+import { parseSwitch, parseULong, textOf } from './kstrto.ts';
+import {
+  byName,
+  clearedByTruncation,
+  dir,
+  type File,
+  give,
+  type Node,
+  show,
+  showStore,
+  stream,
+} from './nodes.ts';
+import { EVENTS_MODE, perCpu, tracingOn } from './remote-files.ts';
 import { ringStats } from './ring-stats.ts';
 import { SYSTEM, setEvent } from './set-event.ts';
 import { TraceOptions } from './trace-options.ts';
@@ -63,28 +73,12 @@ export class Instance {
       events: dir(this.#eventFiles(), EVENTS_MODE),
       free_buffer: this.#freeBuffer(),
       options: this.#options.each,
-      per_cpu: dir(
-        byName(
-          cpus,
-          (cpu) => `cpu${cpu}`,
-          (cpu) =>
-            dir({
-              stats: show(async () => ringStats(await remote.statsUntilReset(cpu))),
-              trace: this.#trace(cpu),
-              trace_pipe: this.#tracePipe(cpu),
-              trace_pipe_raw: stream(
-                READABLE,
-                (task) =>
-                  TracePipeRaw.open(remote, cpu, task, {
-                    readPage: (reader, memory, image) =>
-                      this.events.readPage(reader, memory, image, task),
-                    endsOnceClosed: true,
-                  }),
-                () => SPLICED_SIZE,
-              ),
-            }),
-        ),
-      ),
+      per_cpu: perCpu(remote, (cpu) => ({
+        stats: show(async () => ringStats(await remote.statsUntilReset(cpu))),
+        trace: this.#trace(cpu),
+        trace_pipe: this.#tracePipe(cpu),
+        trace_pipe_raw: this.#tracePipeRaw(cpu),
+      })),
       set_event: setEvent(remote),
       timestamp_mode: show(() => '[delta] absolute\n'),
       trace: this.#trace('all'),
@@ -105,13 +99,7 @@ export class Instance {
       () => `${this.#errors}`,
       () => {},
     );
-    return {
-      ...errors,
-      open: (how) => {
-        if (how.writes && how.truncates) this.#errors.clear();
-        return errors.open(how);
-      },
-    };
+    return clearedByTruncation(errors, () => this.#errors.clear());
   }
 
   /** Its last close gives the buffer's memory back, and stops tracing if an option says so. */
@@ -174,9 +162,8 @@ export class Instance {
     return showStore(
       () => remote.enabledSummary(events),
       (written, task) => {
-        const value = parseULong(written);
-        if (value > 1n) throw new ErrnoError('EINVAL', 'neither 0 nor 1');
-        for (const event of events) remote.enableEvent(event, value === 1n, task);
+        const on = parseSwitch(written);
+        for (const event of events) remote.enableEvent(event, on, task);
       },
     );
   }
@@ -191,15 +178,23 @@ export class Instance {
     );
   }
 
+  #tracePipeRaw(cpu: number): File {
+    const open = (task: HostTask) =>
+      TracePipeRaw.open(this.#remote, cpu, task, {
+        readPage: (reader, memory, image) => this.events.readPage(reader, memory, image, task),
+        endsOnceClosed: true,
+      });
+    return stream(READABLE, open, () => SPLICED_SIZE);
+  }
+
   /** All that waits to be read, taking none of it; O_TRUNC drops it. */
   #trace(cpu: CpuFilter): File {
-    return {
+    const file: File = {
       kind: 'file',
       mode: WRITABLE,
       seekable: true,
       size: () => 0,
-      open: async ({ task, reads, writes, truncates }) => {
-        if (writes && truncates) await this.#remote.reset(cpu, task);
+      open: async ({ reads }) => {
         const text = reads ? await this.#traceText(cpu) : Buffer.alloc(0);
         return {
           read: (to, offset) => give(text, to, offset),
@@ -207,6 +202,7 @@ export class Instance {
         };
       },
     };
+    return clearedByTruncation(file, (task) => this.#remote.reset(cpu, task));
   }
 
   async #traceText(cpu: CpuFilter): Promise<Buffer> {
@@ -251,5 +247,3 @@ const noTriggers = (): File =>
       throw new ErrnoError('EINVAL', 'no such trigger');
     },
   );
-
-const textOf = (written: Uint8Array): string => Buffer.from(written).toString('latin1').trim();

@@ -45,4 +45,15 @@ export function parseEnable(written: Uint8Array): boolean {
   return first === '1';
 }
 
+/** kstrtoul_from_user() of what is on or off. @throws ErrnoError as that, EINVAL above 1. */
+export function parseSwitch(written: Uint8Array): boolean {
+  const value = parseULong(written);
+  if (value > 1n) throw new ErrnoError('EINVAL', 'neither 0 nor 1');
+  return value === 1n;
+}
+
+/** What was written as text, less the blanks around it. */
+export const textOf = (written: Uint8Array): string =>
+  Buffer.from(written).toString('latin1').trim();
+
 export const formatSwitch = (on: boolean): string => (on ? '1\n' : '0\n');

@@ -110,6 +110,18 @@ export function showStore(
   };
 }
 
+/** The same file, which is cleared first when it is opened to write with O_TRUNC. */
+export const clearedByTruncation = (
+  file: File,
+  clear: (task: HostTask) => Awaitable<void>,
+): File => ({
+  ...file,
+  open: async (how) => {
+    if (how.writes && how.truncates) await clear(how.task);
+    return file.open(how);
+  },
+});
+
 const empty = (): number => 0;
 
 /** A button: opening it for writing does something, once, and what is written is ignored. */

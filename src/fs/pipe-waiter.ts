@@ -18,8 +18,8 @@ export class PipeWaiter {
   readonly #cpu: CpuFilter;
   readonly #poll: NodeJS.Timeout;
   #stopWatching: () => void;
-  #giveUp: (error: ErrnoError) => void = () => {};
-  #tryAgain: () => void = () => {};
+  /** Ends the waiting of who waits, if anybody: to look again, or with an error. */
+  #endWait: (error?: ErrnoError) => void = () => {};
   #onNews: (() => void) | undefined;
   #seen = 0;
 
@@ -74,21 +74,18 @@ export class PipeWaiter {
   #waitForEvents(io: Io): Promise<void> {
     return new Promise((resolve, reject) => {
       const stopWaiting = this.buffer.wait(this.#cpu, resolve);
-      this.#giveUp = (error) => {
+      this.#endWait = (error) => {
         stopWaiting();
-        reject(error);
+        if (error) reject(error);
+        else resolve();
       };
-      this.#tryAgain = () => {
-        stopWaiting();
-        resolve();
-      };
-      io.onInterrupt(() => this.#giveUp(new ErrnoError('EINTR', 'a signal came')));
+      io.onInterrupt(() => this.#endWait(new ErrnoError('EINTR', 'a signal came')));
     });
   }
 
   /** Lets who waits look again, for another reason than events. */
   wake(): void {
-    this.#tryAgain();
+    this.#endWait();
   }
 
   /** Whether there is an event, seen by a poll of the ring or not. */
@@ -109,6 +106,6 @@ export class PipeWaiter {
 
   /** The remote goes away: whoever waits here hears of it. */
   hangUp(): void {
-    this.#giveUp(new ErrnoError('ENODEV', 'the remote is gone'));
+    this.#endWait(new ErrnoError('ENODEV', 'the remote is gone'));
   }
 }

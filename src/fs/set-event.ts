@@ -1,6 +1,6 @@
 import { ErrnoError } from '../errno.ts';
 import type { HostTask } from '../host-task.ts';
-import { type File, show } from './nodes.ts';
+import { clearedByTruncation, type File, show } from './nodes.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
 /** The system that all events of the remote belong to. */
@@ -18,17 +18,15 @@ export function setEvent(remote: TraceRemote): File {
       .map(({ name }) => `${SYSTEM}:${name}\n`)
       .join(''),
   );
-  return {
+  const file: File = {
     ...enabled,
     mode: 0o640,
-    open: async (how) => {
-      if (how.writes && how.truncates) remote.enableAllEvents(false, how.task);
-      return {
-        ...(await enabled.open(how)),
-        writeSome: (data, io) => takeWord(remote, data, io.task),
-      };
-    },
+    open: async (how) => ({
+      ...(await enabled.open(how)),
+      writeSome: (data, io) => takeWord(remote, data, io.task),
+    }),
   };
+  return clearedByTruncation(file, (task) => remote.enableAllEvents(false, task));
 }
 
 /** Takes one word of a write(2), as the kernel does; who writes more, such as echo, writes again. */

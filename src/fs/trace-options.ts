@@ -1,5 +1,5 @@
 import { ErrnoError } from '../errno.ts';
-import { formatSwitch, parseULong } from './kstrto.ts';
+import { formatSwitch, parseSwitch, textOf } from './kstrto.ts';
 import { byName, type Dir, dir, type File, showStore } from './nodes.ts';
 
 /** The options of the kernel's that mean something for events of a hypervisor, as they are at first. */
@@ -32,7 +32,7 @@ export class TraceOptions {
     return showStore(
       () => NAMES.map((name) => `${this.isOn(name) ? '' : 'no'}${name}\n`).join(''),
       (written) => {
-        const text = Buffer.from(written).toString('latin1').trim();
+        const text = textOf(written);
         const option = NAMES.find((name) => text === name || text === `no${name}`);
         if (option === undefined) throw new ErrnoError('EINVAL', `no option: ${text}`);
         this.#set(option, text === option);
@@ -49,11 +49,7 @@ export class TraceOptions {
         (name) =>
           showStore(
             () => formatSwitch(this.isOn(name)),
-            (written) => {
-              const value = parseULong(written);
-              if (value > 1n) throw new ErrnoError('EINVAL', 'neither 0 nor 1');
-              this.#set(name, value === 1n);
-            },
+            (written) => this.#set(name, parseSwitch(written)),
           ),
       ),
     );

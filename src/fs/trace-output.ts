@@ -1,6 +1,6 @@
 import { entryIdAt, type RemoteReader } from '../ringbuffer/remote-reader.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
-import { type Ascii, ascii, GROUP, GROUP_DIGITS, type TraceSeq } from '../trace-seq.ts';
+import { type Ascii, ascii, GROUP, GROUP_DIGITS, TraceSeq } from '../trace-seq.ts';
 import { NS_PER_S, NS_PER_US } from '../units.ts';
 import type { RemoteEvent } from './trace-remote.ts';
 
@@ -14,6 +14,8 @@ const NEWLINE = ascii('\n');
 const CPU_DIGITS = 3;
 const SECONDS_WIDTH = 5;
 const US_DIGITS = 6;
+/** More than a time takes. */
+const TIME_SIZE = 32;
 
 /** Makes a line of an event. */
 export interface LineOutput {
@@ -170,4 +172,11 @@ export function printTime(ns: number, to: TraceSeq): void {
   to.putUnsigned(seconds, SECONDS_WIDTH);
   to.put(POINT);
   to.putZeroPadded(Math.floor((ns - seconds * NS_PER_S) / NS_PER_US), US_DIGITS);
+}
+
+/** The same as a string. */
+export function timeText(ns: number): string {
+  const text = new TraceSeq(TIME_SIZE);
+  printTime(ns, text);
+  return Buffer.from(text.bytes.subarray(0, text.length)).toString('latin1');
 }

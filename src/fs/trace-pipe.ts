@@ -20,6 +20,12 @@ export interface TracePipeStyle {
   readonly ends: boolean;
 }
 
+/** Events to read, and up to when they are all that there were. */
+interface Settled {
+  readonly merge: Merge;
+  readonly until: number;
+}
+
 /**
  * An open trace_pipe: the events of one CPU or all, as text, each given to one reader only.
  * A read waits for events; it keeps what did not fit for the next read.
@@ -103,17 +109,19 @@ export class TracePipe implements OpenFile {
    * Reads the counters of all CPUs, and says up to when they show all that happened. What came
    * later waits for the next time: another CPU may have an earlier event that does not show yet.
    */
-  #settled(task: HostTask): { merge: Merge; until: number } {
-    const { callbacks } = this.#remote;
-    const { readers } = this.#waiter;
-    const until = callbacks.settledUntil();
-    for (const reader of readers) reader.poll();
-    const merge = new Merge(readers, task);
-    const first = merge.oldest;
-    if (first === undefined || first.ts <= until) return { merge, until };
+  #settled(task: HostTask): Settled {
+    const seen = this.#look(task);
+    const first = seen.merge.oldest;
+    if (first === undefined || first.ts <= seen.until) return seen;
     // Only news. Look again, so that they come at once and not with the next poll.
-    const later = callbacks.settledUntil();
+    const { merge, until } = this.#look(task);
+    return { merge, until: Math.max(until, first.ts) };
+  }
+
+  #look(task: HostTask): Settled {
+    const { readers } = this.#waiter;
+    const until = this.#remote.callbacks.settledUntil();
     for (const reader of readers) reader.poll();
-    return { merge: new Merge(readers, task), until: Math.max(later, first.ts) };
+    return { merge: new Merge(readers, task), until };
   }
 }

@@ -1,6 +1,6 @@
 import { ErrnoError } from '../errno.ts';
 import { type HostTask, KERNEL_THREAD } from '../host-task.ts';
-import type { RemoteCallbacks, RemotePages } from '../ringbuffer/remote.ts';
+import type { RemoteCallbacks, RemotePages, RingStats } from '../ringbuffer/remote.ts';
 import { type CpuFilter, RemoteBuffer } from '../ringbuffer/remote-buffer.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import type { TraceSeq } from '../trace-seq.ts';
@@ -266,7 +266,6 @@ export class TraceRemote {
   }
 }
 
-const EMPTY = { entries: 0, overrun: 0, bytes: 0, oldestEventTs: 0, readEvents: 0 };
+const EMPTY: RingStats = { entries: 0, overrun: 0, bytes: 0, oldestEventTs: 0, readEvents: 0 };
 
-type RingStats = Readonly<typeof EMPTY>;
 export type RemoteStats = RingStats & { readonly nowTs: number };

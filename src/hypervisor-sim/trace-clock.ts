@@ -46,7 +46,6 @@ export class TraceClock {
   readonly #counter: Counter;
   /** The bank that counts, as of the last look, and what of it the fast path takes. */
   #updates = 0;
-  #bank = 0;
   #epochNs = 0;
   #epochCyc = Number.NaN;
   #mult = 0;
@@ -57,7 +56,6 @@ export class TraceClock {
   constructor(memory: SharedMemory, at: number, counter: Counter) {
     this.#memory = memory;
     this.#at = at;
-    this.#bank = at;
     this.#counter = counter;
   }
 
@@ -86,7 +84,7 @@ export class TraceClock {
     if (updates !== this.#updates) this.#look(updates);
     const cycles = this.#counter();
     const elapsed = cycles - this.#epochCyc;
-    if (!(elapsed >= 0 && elapsed < FAST_CYCLES)) return this.#exactly(this.#bank, cycles);
+    if (!(elapsed >= 0 && elapsed < FAST_CYCLES)) return this.#exactly(cycles);
 
     // The product has up to 68 bits, so it is rounded. But no rounding goes past a whole number; so
     // unless it has come to one, what is left of the point is right.
@@ -110,7 +108,6 @@ export class TraceClock {
     const bank = this.#bankOf(updates);
     const { view } = this.#memory;
     this.#updates = updates;
-    this.#bank = bank;
     this.#epochNs = view.getFloat64(bank + FAST_EPOCH_NS, true);
     this.#epochCyc = view.getFloat64(bank + FAST_EPOCH_CYC, true);
     this.#mult = view.getUint32(bank + MULT, true);
@@ -124,7 +121,8 @@ export class TraceClock {
   }
 
   /** Any parameters, as the u64 arithmetic of the hypervisor has it. */
-  #exactly(bank: number, cycles: number): number {
+  #exactly(cycles: number): number {
+    const bank = this.#bankOf(this.#updates);
     const { view } = this.#memory;
     return Number(
       cyclesToNs(BigInt(cycles), {

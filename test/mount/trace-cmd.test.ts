@@ -235,12 +235,12 @@ describe('trace-cmd record', () => {
   test('over the network to trace-cmd listen', async () => {
     await simulated(
       `trace-cmd listen -p 17321 -d . -l listen.log & listener=$!
-       until grep -q ':4449 ' /proc/net/tcp /proc/net/tcp6; do sleep 0.05; done # Port 17321.
+       until grep -q ':43A9 ' /proc/net/tcp /proc/net/tcp6; do sleep 0.05; done # Port 17321.
        trace-cmd record -q -N 127.0.0.1:17321 -t -b 1024 -e hypervisor:psci_mem_protect \
          ${ADVANCE} 5ms
        until ls trace.*.dat; do sleep 0.05; done
        kill $listener; wait $listener || true
-       mv trace.*.dat trace.dat`.replace(':4449 ', ':43A9 '),
+       mv trace.*.dat trace.dat`,
       [...BOOT, '--virtual'],
     );
     const memory = (await expected('5ms')).filter((line) => line.includes('psci_mem_protect'));

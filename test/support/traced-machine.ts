@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { onTestFinished } from 'vitest';
-import { HypTrace } from '../../src/daemon/hyp-trace.ts';
+import { HypTrace, unseenReader } from '../../src/daemon/hyp-trace.ts';
 import { switchOnVirtual } from '../../src/daemon/machine.ts';
 import { TextSink } from '../../src/daemon/run.ts';
 import { loadScenario } from '../../src/daemon/scenarios.ts';
@@ -36,12 +36,7 @@ export class TracedMachine {
     const { trace } = machine.hypervisor;
     this.#hypTrace = new HypTrace(machine);
     const { memory, rings } = this.#hypTrace.loadTraceBuffer(64n * 1024n, TASK);
-    this.#buffer = new RemoteBuffer(memory, rings, {
-      swapReaderPage: (cpu) => trace.swapReaderPage(cpu),
-      reset: (cpu) => trace.reset(cpu),
-      isOnline: () => true,
-      timesUp: () => 0,
-    });
+    this.#buffer = new RemoteBuffer(memory, rings, unseenReader(trace));
     for (const index of HYP_EVENTS.keys()) trace.enableEvent(0, hypEventId(index), true);
     trace.enable(true);
   }
