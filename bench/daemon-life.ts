@@ -1,8 +1,6 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { type Benchmark, value } from './benchmark.ts';
-import { Daemon } from './daemon.ts';
+import { attachReader, Daemon } from './daemon.ts';
 
 const CPUS = 2;
 const IDLE_MS = 600;
@@ -48,18 +46,15 @@ function idling(of: (idled: Idled) => number): Pick<Benchmark, 'round'> {
     async round() {
       const daemon = await Daemon.start(CPUS, '--rate', '0');
       daemon.trace(7);
-      const cat = spawn('cat', [daemon.path('trace_pipe')], { stdio: 'ignore' });
+      const detach = await attachReader(daemon);
       try {
-        await once(cat, 'spawn');
         await new Promise((done) => setTimeout(done, IDLE_MS)); // What the start took is over.
         const before = cpuSeconds(daemon);
         await new Promise((done) => setTimeout(done, IDLE_MS));
         const cpuShare = (cpuSeconds(daemon) - before) / (IDLE_MS / 1e3);
         return { ours: of({ cpuShare, rssMib: rssMib(daemon) }) };
       } finally {
-        const exited = once(cat, 'exit');
-        cat.kill();
-        await exited;
+        await detach();
         await daemon.stop();
       }
     },

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { entriesOf, statsOf } from './host-tracefs.ts';
+import { statsOf } from './host-tracefs.ts';
 
 const MAIN = 'dist/daemon/main.js';
 
@@ -49,13 +49,9 @@ export class Daemon {
     writeFileSync(this.path(file), text);
   }
 
-  read(file: string): string {
-    return readFileSync(this.path(file), 'latin1');
-  }
-
   /** Of all CPUs: the events that wait to be read. */
   get entries(): number {
-    return entriesOf(this.path(''), this.cpus);
+    return statsOf(this.path(''), this.cpus, 'entries');
   }
 
   /** Of all CPUs: the events that there were. */
@@ -85,4 +81,15 @@ export class Daemon {
     this.write('../sim/rate', '0');
     this.write('tracing_on', '0');
   }
+}
+
+/** Has a `cat` read all text, to be thrown away. Returns how to end it. */
+export async function attachReader(daemon: Daemon): Promise<() => Promise<void>> {
+  const cat = spawn('cat', [daemon.path('trace_pipe')], { stdio: 'ignore' });
+  await once(cat, 'spawn');
+  return async () => {
+    const exited = once(cat, 'exit');
+    cat.kill();
+    await exited;
+  };
 }

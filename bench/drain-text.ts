@@ -1,9 +1,8 @@
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { type Benchmark, ratio, type Sample } from './benchmark.ts';
-import { Daemon, TRAPS } from './daemon.ts';
-import type { HostTracefs } from './host-tracefs.ts';
+import { attachReader, Daemon, TRAPS } from './daemon.ts';
+import { type HostTracefs, systemCalls } from './host-tracefs.ts';
 
 const EVENTS = 600_000;
 /** Room for them: 16 bytes each and more on two CPUs here, 68 on one in the kernel. */
@@ -61,30 +60,17 @@ async function drainOurs(daemon: Daemon): Promise<Drained> {
   const bytesALine = await meanLine(daemon.path('trace_pipe'));
   const lines = daemon.entries;
   const start = performance.now();
-  const cat = spawn('sh', ['-c', `exec cat ${daemon.path('trace_pipe')} > /dev/null`]);
-  const exited = once(cat, 'exit');
+  const detach = await attachReader(daemon);
   // It has no end; so look when all was read. That takes from the daemon's time, but little.
   while (daemon.entries > 0) await new Promise((again) => setTimeout(again, 5));
   const seconds = (performance.now() - start) / 1e3;
-  cat.kill();
-  await exited;
+  await detach();
   return { lines, bytes: lines * bytesALine, seconds };
 }
 
 async function drainKernels(tracefs: HostTracefs): Promise<Drained> {
   tracefs.empty(KERNEL_BUFFER_KB);
-  const blocks = `count=${EVENTS / 2}`;
-  await tracefs.traced(() =>
-    promisify(execFile)('taskset', [
-      '-c',
-      '0',
-      'dd',
-      'if=/dev/zero',
-      'of=/dev/null',
-      'bs=1',
-      blocks,
-    ]),
-  );
+  await tracefs.traced(() => systemCalls(EVENTS));
   const pipe = `${tracefs.instance}/trace_pipe`;
   const bytesALine = await meanLine(pipe);
   const lines = tracefs.entries;

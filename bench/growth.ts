@@ -1,10 +1,7 @@
-import { TextSink } from '../src/daemon/run.ts';
-import { KERNEL_THREAD } from '../src/host-task.ts';
 import type { HypEvent } from '../src/hypervisor-sim/hyp-event.ts';
 import { hostFfaCall, hostHcall, hostSmc, iommuIdmap } from '../src/hypervisor-sim/hyp-events.ts';
-import { timeNs } from './benchmark.ts';
 import { type Plot, type Spread, savePlots, spreadOf } from './report.ts';
-import { TracedMachine } from './traced-machine.ts';
+import { drainByTurns, TracedMachine, type Write } from './traced-machine.ts';
 
 /**
  * How the cost of draining text grows: with the CPUs, with the buffer, with the event. In one thread and
@@ -12,14 +9,10 @@ import { TracedMachine } from './traced-machine.ts';
  */
 const ROUNDS = 9;
 const EVENTS = 64_000;
-const TURN = 4;
 const TOTAL_KB = 4_096;
 
-type Write = (machine: TracedMachine, cpu: number, count: number) => void;
-const traps: Write = (machine, cpu, count) => machine.write(cpu, count);
-
 /** Million lines a second, of so many CPUs with so many KiB each. */
-async function drainRate(cpus: number, kb: number, write = traps): Promise<Spread> {
+async function drainRate(cpus: number, kb: number, write?: Write): Promise<Spread> {
   const machine = await TracedMachine.start(cpus, kb);
   const rates: number[] = [];
   for (let round = -3; round < ROUNDS; round++) {
@@ -29,22 +22,15 @@ async function drainRate(cpus: number, kb: number, write = traps): Promise<Sprea
   return spreadOf(rates);
 }
 
-/** Fills the rings, up to EVENTS, drains them, and that again until so many were drained. */
-async function drainOnce(machine: TracedMachine, write: Write): Promise<number> {
-  const { buffer } = machine;
-  const cpus = buffer.readers.length;
-  let drained = 0;
-  let ns = 0;
-  while (drained < EVENTS) {
-    buffer.reset('all', KERNEL_THREAD);
-    for (let turn = 0; turn < EVENTS / TURN; turn++) write(machine, turn % cpus, TURN);
-    buffer.poll();
-    drained += buffer.readers.reduce((sum, reader) => sum + reader.unread, 0);
-    const sink = new TextSink(() => {});
-    ns += await timeNs(() => sink.drain(buffer, Number.POSITIVE_INFINITY));
-    sink.close();
+/** Drains until so many were: small rings hold less at once. */
+async function drainOnce(machine: TracedMachine, write?: Write): Promise<number> {
+  const sum = { drained: 0, ns: 0 };
+  while (sum.drained < EVENTS) {
+    const { drained, ns } = await drainByTurns(machine, EVENTS, write);
+    sum.drained += drained;
+    sum.ns += ns;
   }
-  return (drained / ns) * 1e3;
+  return (sum.drained / sum.ns) * 1e3;
 }
 
 const writer =

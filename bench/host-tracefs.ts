@@ -1,17 +1,17 @@
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import {
   closeSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
-  readFileSync,
   readSync,
   rmdirSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 
 const ENABLE = 'events/raw_syscalls/sys_enter/enable';
 
@@ -48,10 +48,6 @@ export class HostTracefs {
     writeFileSync(join(this.instance, file), text);
   }
 
-  read(file: string): string {
-    return readFileSync(join(this.instance, file), 'latin1');
-  }
-
   get cpus(): number {
     return readdirSync(join(this.instance, 'per_cpu')).length;
   }
@@ -77,15 +73,17 @@ export class HostTracefs {
 
   /** Of all CPUs: the events that wait to be read. */
   get entries(): number {
-    return entriesOf(this.instance, this.cpus);
+    return statsOf(this.instance, this.cpus, 'entries');
   }
 }
 
-/** Of all CPUs: the events that wait to be read, by their stats. */
-export function entriesOf(instance: string, cpus: number): number {
-  return statsOf(instance, cpus, 'entries');
-}
+/** So many system calls, by dd on a CPU: two for each block. */
+export const systemCalls = (count: number, cpu = 0): Promise<unknown> =>
+  promisify(execFile)('taskset', [
+    ...['-c', `${cpu}`, 'dd', 'if=/dev/zero', 'of=/dev/null', 'bs=1', `count=${count / 2}`],
+  ]);
 
+/** Of all CPUs: a line of their stats. */
 export function statsOf(
   instance: string,
   cpus: number,

@@ -1,11 +1,7 @@
-import { TextSink } from '../src/daemon/run.ts';
-import { KERNEL_THREAD } from '../src/host-task.ts';
-import { type Benchmark, ratio, timeNs } from './benchmark.ts';
-import { TracedMachine } from './traced-machine.ts';
+import { type Benchmark, ratio } from './benchmark.ts';
+import { drainByTurns, TracedMachine } from './traced-machine.ts';
 
 const EVENTS = 128_000;
-/** So many on one CPU before the next one's turn. */
-const TURN = 4;
 const TOTAL_KB = 4_096;
 
 /** Events of many CPUs, merged by time and printed, beside those of one. */
@@ -34,12 +30,6 @@ export function merge(): Benchmark[] {
 
 /** For each event. */
 async function mergeNs(machine: TracedMachine): Promise<number> {
-  const { buffer } = machine;
-  buffer.reset('all', KERNEL_THREAD);
-  const cpus = buffer.readers.length;
-  for (let turn = 0; turn < EVENTS / TURN; turn++) machine.write(turn % cpus, TURN);
-  const sink = new TextSink(() => {});
-  const ns = await timeNs(() => sink.drain(buffer, Number.POSITIVE_INFINITY));
-  sink.close();
-  return ns / EVENTS;
+  const { drained, ns } = await drainByTurns(machine, EVENTS);
+  return ns / drained;
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Benchmark, ratio } from './benchmark.ts';
 import { Daemon, TRAPS } from './daemon.ts';
-import type { HostTracefs } from './host-tracefs.ts';
+import { type HostTracefs, systemCalls } from './host-tracefs.ts';
 
 const CPUS = 2;
 const BUFFER_KB = 16_384;
@@ -23,13 +23,13 @@ export function rawPages(tracefs: HostTracefs | undefined): Benchmark[] {
   return [
     {
       ...common,
-      ...reading(4 * KIB, kernels && (() => kernels())),
+      ...reading(4 * KIB, kernels),
       name: 'raw pages, 4 KiB reads',
       besides: 'the kernel',
     },
     {
       ...common,
-      ...reading(128 * KIB, kernels && (() => kernels())),
+      ...reading(128 * KIB, kernels),
       name: 'raw pages, 128 KiB reads',
       besides: 'the kernel',
       target: ratio(0.6),
@@ -92,11 +92,7 @@ async function ddMbPerS(files: readonly string[], size: number, count?: number):
 
 async function kernelMbPerS(tracefs: HostTracefs): Promise<number> {
   tracefs.empty(KERNEL_BUFFER_KB);
-  await tracefs.traced(() =>
-    promisify(execFile)('taskset', [
-      ...['-c', '0', 'dd', 'if=/dev/zero', 'of=/dev/null', 'bs=1', `count=${KERNEL_EVENTS / 2}`],
-    ]),
-  );
+  await tracefs.traced(() => systemCalls(KERNEL_EVENTS));
   return ddMbPerS([join(tracefs.instance, 'per_cpu/cpu0/trace_pipe_raw')], 128 * KIB);
 }
 

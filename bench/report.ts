@@ -91,10 +91,10 @@ const spreadText = ({ median, least, most }: Spread): string =>
   `${short(median)} (${short(least)}–${short(most)})`;
 
 /** Three digits that count. */
-export const short = (number: number): string =>
+const short = (number: number): string =>
   Number.isFinite(number) ? `${Number(number.toPrecision(3))}` : '–';
 
-export const machineText = (): string =>
+const machineText = (): string =>
   `${cpus().length} CPUs, ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.version}`;
 
 /** A curve: how many million lines a second, by something. */

@@ -1,7 +1,5 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { type Benchmark, value } from './benchmark.ts';
-import { Daemon, TRAPS } from './daemon.ts';
+import { attachReader, Daemon, TRAPS } from './daemon.ts';
 
 const CPUS = 2;
 const BUFFER_KB = 1_024;
@@ -23,9 +21,8 @@ export const sustained: Benchmark = {
 export async function sustainedAt(rate: number): Promise<number> {
   const daemon = await Daemon.start(CPUS, ...TRAPS);
   daemon.trace(BUFFER_KB); // Before the reader, whose open would load a buffer of another size.
-  const cat = spawn('sh', ['-c', `exec cat ${daemon.path('trace_pipe')} > /dev/null`]);
+  const detach = await attachReader(daemon);
   try {
-    await once(cat, 'spawn');
     daemon.write('../sim/rate', `${WARM_UP.rate / CPUS}`);
     await new Promise((done) => setTimeout(done, WARM_UP.ms));
     daemon.write('../sim/rate', `${rate / CPUS}`);
@@ -35,9 +32,7 @@ export async function sustainedAt(rate: number): Promise<number> {
     const seconds = (performance.now() - before.start) / 1e3;
     return daemon.overrun > before.lost ? 0 : count / seconds;
   } finally {
-    const exited = once(cat, 'exit');
-    cat.kill();
-    await exited;
+    await detach();
     await daemon.stop();
   }
 }

@@ -1,17 +1,13 @@
-import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { type Benchmark, ratio, timeNs } from './benchmark.ts';
 import type { EventWriterData } from './event-writer.ts';
-import type { HostTracefs } from './host-tracefs.ts';
+import { type HostTracefs, systemCalls } from './host-tracefs.ts';
 import { TracedMachine } from './traced-machine.ts';
 
 const EVENTS = 300_000;
 const BUFFER_KB = 512;
 const WARM_UPS = 2;
-/** dd makes two system calls for each block. */
-const BLOCKS = EVENTS / 2;
 const TSX = new URL('../scripts/tsx-register.mjs', import.meta.url);
 
 /**
@@ -65,11 +61,7 @@ async function writeAtOnce(workers: readonly Worker[]): Promise<number> {
 
 /** What tracing adds to a system call, on each of some CPUs at once. */
 async function kernelEventNs(tracefs: HostTracefs, cpus: readonly number[]): Promise<number> {
-  const dd = (cpu: number): Promise<unknown> =>
-    promisify(execFile)('taskset', [
-      ...['-c', `${cpu}`, 'dd', 'if=/dev/zero', 'of=/dev/null', 'bs=1', `count=${BLOCKS}`],
-    ]);
-  const all = (): Promise<unknown> => Promise.all(cpus.map(dd));
+  const all = (): Promise<unknown> => Promise.all(cpus.map((cpu) => systemCalls(EVENTS, cpu)));
   tracefs.empty(BUFFER_KB);
   const without = await timeNs(all);
   const traced = await tracefs.traced(() => timeNs(all));
