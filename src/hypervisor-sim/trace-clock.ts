@@ -80,8 +80,8 @@ export class TraceClock {
    * boot; from there on the nearest that a double can hold, in steps of 2 ns, then 4.
    */
   now(): number {
-    const updates = this.#memory.load(this.#at + UPDATES);
-    if (updates !== this.#updates) this.#look(updates);
+    if (this.#memory.glance(this.#at + UPDATES) !== this.#updates)
+      this.#look(this.#memory.load(this.#at + UPDATES));
     const cycles = this.#counter();
     const elapsed = cycles - this.#epochCyc;
     if (!(elapsed >= 0 && elapsed < FAST_CYCLES)) return this.#exactly(cycles);

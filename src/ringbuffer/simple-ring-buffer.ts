@@ -137,13 +137,16 @@ export class SimpleRingBuffer {
 
     const bpages = this.#bpages;
     let tail = this.#own(TAIL_PAGE);
-    if (bpages.write(tail) + size + extend > PAGE_DATA_SIZE) tail = this.#moveTail(tail);
+    let write = bpages.write(tail);
+    if (write + size + extend > PAGE_DATA_SIZE) {
+      tail = this.#moveTail(tail);
+      write = 0;
+    }
     const page = bpages.page(tail);
-    const write = bpages.write(tail);
     const at = page + PAGE_DATA + write;
     this.#state.view.setFloat64(this.#at + WRITE_STAMP, ts, true);
     this.#openPage = page;
-    if (bpages.entries(tail) === 0) {
+    if (write === 0) {
       // The first event of a page has the page's time stamp, so it never needs a TIME_EXTEND.
       setPageTimeStamp(this.#ram, page, ts);
       this.#openEnd = bpages.append(tail, size);

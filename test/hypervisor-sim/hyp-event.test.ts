@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type FieldValue, type HypEvent, hypEvent } from '../../src/hypervisor-sim/hyp-event.ts';
+import {
+  type Field,
+  type FieldValue,
+  type HypEvent,
+  hypEvent,
+} from '../../src/hypervisor-sim/hyp-event.ts';
 import {
   HYP_EVENTS,
   hypEnter,
@@ -18,6 +23,12 @@ function printed(event: HypEvent, ...values: FieldValue[]): string {
   const text = new TraceSeq(200);
   event.print(entry, 0, text);
   return Buffer.from(text.bytes.subarray(0, text.length)).toString();
+}
+
+function putInt(view: DataView, field: Field | undefined, value: number): void {
+  const { offset = 0, size = 0 } = field ?? {};
+  for (let byte = 0; byte < size; byte++)
+    view.setUint8(offset + byte, Math.floor(value / 256 ** byte) & 0xff);
 }
 
 describe('an event’s declaration', () => {
@@ -45,6 +56,26 @@ describe('an event’s declaration', () => {
       { name: 'g', offset: 29, size: 1 },
     ]);
     expect(everything.size).toBe(32);
+  });
+
+  test('puts an entry of two words together as it would be written field by field', () => {
+    const types = ['u8', 'bool', 'u16', 'int', 'unsigned int'] as const;
+    const scalar = fc.constantFrom(...types);
+    const value = fc.integer({ min: -(2 ** 31), max: 2 ** 32 - 1 });
+    fc.assert(
+      fc.property(scalar, scalar, value, value, fc.nat(65_535), (first, second, a, b, id) => {
+        const event = hypEvent('two', { first, second }, '');
+        const entry = memory();
+        entry.fill(0, entry.size, 0xff);
+        event.write(entry, 0, id, a, b);
+        const expected = memory();
+        expected.fill(event.size, entry.size - event.size, 0xff);
+        expected.view.setUint16(0, id, true);
+        putInt(expected.view, event.fields[0], a);
+        putInt(expected.view, event.fields[1], b);
+        expect(entry.bytes).toEqual(expected.bytes);
+      }),
+    );
   });
 
   test('prints what was written', () => {

@@ -47,6 +47,11 @@ export class SteppedMemory extends SharedMemory {
     this.#steps = steps;
   }
 
+  override glance(at: number): number {
+    this.#steps.step();
+    return super.glance(at);
+  }
+
   override load(at: number): number {
     this.#steps.step();
     return super.load(at);
