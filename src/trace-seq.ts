@@ -78,20 +78,33 @@ export class TraceSeq {
     if (this.#room(1)) this.bytes[this.length++] = byte;
   }
 
-  put({ length, doubles }: Ascii): void {
-    if (!this.#room(length)) return;
-    const at = this.length;
-    const view = this.#view;
-    for (let i = 0; i < doubles.length; i++)
-      view.setFloat64(at + ASCII_BYTES * i, doubles[i] as number, true);
-    this.length = at + length;
+  put(text: Ascii): void {
+    if (this.#room(text.length)) this.length = this.#copy(text, this.length);
   }
 
   /** The four digits of a number below 10,000. */
   putGroup(value: number): void {
-    if (!this.#room(GROUP_DIGITS)) return;
-    this.#view.setInt32(this.length, GROUPS[value] as number, true);
-    this.length += GROUP_DIGITS;
+    if (this.#room(GROUP_DIGITS)) this.length = this.#copyGroup(value, this.length);
+  }
+
+  /** Text, the four digits of `group`, and text: what most lines are, at once. */
+  putAround(before: Ascii, group: number, after: Ascii): void {
+    if (!this.#room(before.length + GROUP_DIGITS + after.length)) return;
+    const end = this.#copyGroup(group, this.#copy(before, this.length));
+    this.length = this.#copy(after, end);
+  }
+
+  /** Both where there is room; they return where it ends. */
+  #copy({ length, doubles }: Ascii, at: number): number {
+    const view = this.#view;
+    for (let i = 0; i < doubles.length; i++)
+      view.setFloat64(at + ASCII_BYTES * i, doubles[i] as number, true);
+    return at + length;
+  }
+
+  #copyGroup(value: number, at: number): number {
+    this.#view.setInt32(at, GROUPS[value] as number, true);
+    return at + GROUP_DIGITS;
   }
 
   /** What was put in since `start`, to put in again. */

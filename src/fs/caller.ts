@@ -14,12 +14,8 @@ const UNSEEN = 0;
 
 /** The task with this pid or tid, while it waits for our answer. */
 export function caller(pid: number): HostTask {
-  let cpu: number | undefined;
   return {
-    cpu() {
-      cpu ??= Number(statOf(pid)?.(PROCESSOR) ?? 0);
-      return cpu;
-    },
+    cpu: () => cpuOf(pid),
     dying() {
       if (pid === UNSEEN) return false;
       const field = statOf(pid);
@@ -27,6 +23,17 @@ export function caller(pid: number): HostTask {
       return (Number(field(PENDING_SIGNALS)) & SIGKILL_BIT) !== 0;
     },
   };
+}
+
+/** A task is taken to be where it was for so long, as stat takes as long as ten pages of events. */
+const SAME_CPU_MS = 4;
+let lastSeen = { pid: UNSEEN, cpu: 0, until: 0 };
+
+function cpuOf(pid: number): number {
+  const now = performance.now();
+  if (pid !== lastSeen.pid || now > lastSeen.until)
+    lastSeen = { pid, cpu: Number(statOf(pid)?.(PROCESSOR) ?? 0), until: now + SAME_CPU_MS };
+  return lastSeen.cpu;
 }
 
 /** Undefined for a task that is gone, or that we cannot see. */

@@ -30,7 +30,7 @@ export class InstanceOutput implements LineOutput {
   constructor(view: InstanceEvents, options: TraceOptions, events: readonly RemoteEvent[]) {
     this.#view = view;
     this.#options = options;
-    this.#printer = new EventPrinter(events, ': ', 'Unknown type ');
+    this.#printer = new EventPrinter(events, ({ name }) => `${name}: `, 'Unknown type ');
   }
 
   print(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): boolean {
@@ -44,7 +44,9 @@ export class InstanceOutput implements LineOutput {
 
   #printLine(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): void {
     if (this.#options.isOn('context-info')) this.#printContext(reader, memory, to);
-    this.#printer.print(memory, reader.payload, to);
+    const known = this.#printer.known(memory, reader.payload);
+    if (known !== undefined) to.put(known);
+    else this.#printer.print(memory, reader.payload, to);
   }
 
   #printContext(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): void {

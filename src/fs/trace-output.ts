@@ -7,7 +7,6 @@ import type { RemoteEvent } from './trace-remote.ts';
 const CPU = ascii('CPU:');
 const LOST = ascii(' [LOST ');
 const EVENTS = ascii(' EVENTS]\n');
-const COLON = ascii(': ');
 const POINT = ascii('.');
 const NEWLINE = ascii('\n');
 
@@ -43,19 +42,28 @@ export class EventPrinter {
   readonly #firstId: number;
   readonly #unknown: Ascii;
 
-  /** `separator` stands between name and fields, `unknown` before the id of no event. */
-  constructor(events: readonly RemoteEvent[], separator: string, unknown: string) {
+  /** `name` is what stands before an event's fields, `unknown` before the id of no event. */
+  constructor(
+    events: readonly RemoteEvent[],
+    name: (event: RemoteEvent) => string,
+    unknown: string,
+  ) {
     const ids = events.map(({ id }) => id);
     this.#firstId = Math.min(...ids);
     const printed: Printed[] = [];
     for (const event of events)
       printed[event.id - this.#firstId] = {
-        name: ascii(`${event.name}${separator}`),
+        name: ascii(name(event)),
         event,
         memo: LineMemo.of(event),
       };
     this.#events = printed;
     this.#unknown = ascii(unknown);
+  }
+
+  /** The text of an entry that was printed before. Undefined if it is not kept; then print it. */
+  known(memory: SharedMemory, at: number): Ascii | undefined {
+    return this.#events[entryIdAt(memory, at) - this.#firstId]?.memo?.find(memory, at);
   }
 
   print(memory: SharedMemory, at: number, to: TraceSeq): void {
@@ -65,11 +73,6 @@ export class EventPrinter {
       to.put(this.#unknown);
       to.putUnsigned(id);
       to.put(NEWLINE);
-      return;
-    }
-    const known = printed.memo?.find(memory, at);
-    if (known !== undefined) {
-      to.put(known);
       return;
     }
     const start = to.length;
@@ -122,39 +125,51 @@ class LineMemo {
   }
 }
 
+/** How a CPU's lines begin as long as only the last four digits of the time change: from `us` on. */
+interface Beginning {
+  readonly us: number;
+  readonly text: Ascii;
+}
+const NO_BEGINNING: Beginning = { us: Number.NaN, text: ascii('') };
+
 /** Prints events as hypervisor/trace_pipe shows them, one line each. */
 export class TraceOutput implements LineOutput {
   readonly #printer: EventPrinter;
-  /** How each CPU's lines begin as long as only the last four digits of the time change. */
-  readonly #beginnings: { readonly centiseconds: number; readonly text: Ascii }[] = [];
+  /** Each CPU's: hundreds of lines in a row have it in common. */
+  readonly #beginnings: Beginning[] = [];
 
   constructor(events: readonly RemoteEvent[]) {
-    this.#printer = new EventPrinter(events, ' ', 'Unknown event id ');
+    this.#printer = new EventPrinter(events, ({ name }) => `: ${name} `, ': Unknown event id ');
   }
 
   print(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): boolean {
     const start = to.length;
     if (reader.lostEvents > 0) printLost(reader, to);
-    // Hundreds of lines in a row have all but the last digits of the time in common.
     const us = Math.floor(reader.ts / NS_PER_US);
-    const centiseconds = Math.floor(us / GROUP);
-    to.put(this.#beginning(reader.cpu, centiseconds));
-    to.putGroup(us - centiseconds * GROUP);
-    to.put(COLON);
-    this.#printer.print(memory, reader.payload, to);
+    const beginning = this.#beginningAt(reader.cpu, us);
+    const known = this.#printer.known(memory, reader.payload);
+    if (known !== undefined) to.putAround(beginning.text, us - beginning.us, known);
+    else {
+      to.put(beginning.text);
+      to.putGroup(us - beginning.us);
+      this.#printer.print(memory, reader.payload, to);
+    }
     if (to.overflowed) to.truncate(start);
     return to.length > start;
   }
 
-  #beginning(cpu: number, centiseconds: number): Ascii {
-    const known = this.#beginnings[cpu];
-    if (known?.centiseconds === centiseconds) return known.text;
+  #beginningAt(cpu: number, us: number): Beginning {
+    const last = this.#beginnings[cpu] ?? NO_BEGINNING;
+    if (us >= last.us && us < last.us + GROUP) return last;
+
+    const centiseconds = Math.floor(us / GROUP);
     const seconds = Math.floor(centiseconds / 100);
     const digits = `${seconds}`.padStart(SECONDS_WIDTH);
     const rest = `${centiseconds % 100}`.padStart(US_DIGITS - GROUP_DIGITS, '0');
     const text = ascii(`[${`${cpu}`.padStart(CPU_DIGITS, '0')}]\t${digits}.${rest}`);
-    this.#beginnings[cpu] = { centiseconds, text };
-    return text;
+    const beginning = { us: centiseconds * GROUP, text };
+    this.#beginnings[cpu] = beginning;
+    return beginning;
   }
 }
 

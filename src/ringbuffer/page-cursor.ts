@@ -12,6 +12,9 @@ import {
 } from './event-header.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
+/** The word with the length of a payload that is too large for the header to say. */
+const LENGTH_SIZE = 4;
+
 /** A walk over the records of one page at a time, as far as its writer has committed them. */
 export class PageCursor {
   /** Whether an event was found and not taken yet: its time in ns, and where its payload is. */
@@ -82,20 +85,36 @@ export class PageCursor {
   /**
    * Takes all events up to an offset, none being peeked, and returns how many. Of a page image nobody
    * looks at the events, so this goes from header to header, and leaves what is no plain event to
-   * `#decode`.
+   * `#decode`. Where a header is depends on the one before it; but mostly it is as far away as the
+   * last one was, and to try four at once takes an eighth.
    */
   takeTo(end: number): number {
+    const memory = this.#memory;
     const data = this.#page + PAGE_DATA;
     let taken = 0;
     let offset = this.#offset;
     let stamp = this.#stamp;
     while (offset < end) {
-      const header = this.#memory.own(data + offset);
+      const header = memory.own(data + offset);
       const typeLen = headerTypeLen(header);
       if (typeLen >= 1 && typeLen <= RINGBUF_TYPE_DATA_TYPE_LEN_MAX) {
+        const size = EVENT_HEADER_SIZE + 4 * typeLen;
         stamp += headerTimeDelta(header);
-        offset += EVENT_HEADER_SIZE + 4 * typeLen;
+        offset += size;
         taken++;
+        while (offset + 4 * size <= end) {
+          const at = data + offset;
+          const a = memory.own(at);
+          const b = memory.own(at + size);
+          const c = memory.own(at + 2 * size);
+          const d = memory.own(at + 3 * size);
+          const differences = (a ^ header) | (b ^ header) | (c ^ header) | (d ^ header);
+          if (headerTypeLen(differences) !== 0) break;
+          stamp += headerTimeDelta(a) + headerTimeDelta(b);
+          stamp += headerTimeDelta(c) + headerTimeDelta(d);
+          offset += 4 * size;
+          taken += 4;
+        }
         continue;
       }
       this.#offset = offset;
@@ -116,9 +135,11 @@ export class PageCursor {
   /** Steps over one record; a data record becomes the peeked event. */
   #decode(): void {
     const at = this.#page + PAGE_DATA + this.#offset;
-    const header = this.#memory.view.getUint32(at, true);
+    const header = this.#memory.own(at);
     const typeLen = headerTypeLen(header);
-    if (typeLen === RINGBUF_TYPE_TIME_EXTEND) {
+    if (typeLen >= 1 && typeLen <= RINGBUF_TYPE_DATA_TYPE_LEN_MAX) {
+      this.#found(at + EVENT_HEADER_SIZE, 4 * typeLen, headerTimeDelta(header));
+    } else if (typeLen === RINGBUF_TYPE_TIME_EXTEND) {
       this.#stamp += timeExtendDelta(this.#memory, at);
       this.#offset += TIME_EXTEND_SIZE;
     } else if (typeLen === RINGBUF_TYPE_TIME_STAMP) {
@@ -127,16 +148,18 @@ export class PageCursor {
     } else if (typeLen === RINGBUF_TYPE_PADDING) {
       this.#skipPadding(at, headerTimeDelta(header));
     } else {
-      this.payload = at + EVENT_HEADER_SIZE;
-      this.length = 4 * typeLen;
-      if (typeLen === 0) {
-        this.length = this.#memory.view.getUint32(this.payload, true) - 4;
-        this.payload += 4;
-      }
-      this.ts = this.#stamp + headerTimeDelta(header);
-      this.#nextOffset = this.payload + this.length - this.#page - PAGE_DATA;
-      this.peeked = true;
+      const payload = at + EVENT_HEADER_SIZE + LENGTH_SIZE;
+      const length = (this.#memory.own(payload - LENGTH_SIZE) >>> 0) - LENGTH_SIZE;
+      this.#found(payload, length, headerTimeDelta(header));
     }
+  }
+
+  #found(payload: number, length: number, delta: number): void {
+    this.payload = payload;
+    this.length = length;
+    this.ts = this.#stamp + delta;
+    this.#nextOffset = payload + length - this.#page - PAGE_DATA;
+    this.peeked = true;
   }
 
   #skipPadding(at: number, delta: number): void {

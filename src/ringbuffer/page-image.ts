@@ -11,6 +11,7 @@ import {
   TIME_DELTA_LIMIT,
   TIME_EXTEND_SIZE,
 } from './event-header.ts';
+import type { SharedMemory } from './shared-memory.ts';
 
 /**
  * A page as user space gets it from trace_pipe_raw: a buffer page of its own, whose commit says
@@ -51,6 +52,23 @@ export function putPageImage(to: Uint8Array, { timeStamp, data, lost }: PageImag
   }
   // The kernel's flags are of type int: the sign goes on in the upper half.
   view.setBigInt64(COMMIT, BigInt.asIntN(32, commit), true);
+}
+
+/**
+ * Writes the image of a page of which nothing was read and before which nothing was lost, with
+ * `commit` bytes of data: that is the page itself, but for what its writer adds meanwhile.
+ */
+export function putWholePage(
+  to: Uint8Array,
+  memory: SharedMemory,
+  page: number,
+  commit: number,
+): void {
+  const end = PAGE_DATA + commit;
+  to.set(memory.bytes.subarray(page, page + end));
+  to.fill(0, end, PAGE_SIZE);
+  to[COMMIT] = commit & 0xff; // What is above its second byte is zero on both.
+  to[COMMIT + 1] = commit >>> 8;
 }
 
 /** An event on an image: its time in ns, and where in `data` its payload is. */

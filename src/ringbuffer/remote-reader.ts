@@ -5,7 +5,7 @@ import { PAGE_SIZE } from '../units.ts';
 import { PAGE_DATA, PAGE_DATA_SIZE, pageCommit, pageTimeStamp } from './buffer-page.ts';
 import { metaEntries, metaLostEvents, metaOverrun, metaReaderId } from './meta-page.ts';
 import { PageCursor } from './page-cursor.ts';
-import { putPageImage } from './page-image.ts';
+import { putPageImage, putWholePage } from './page-image.ts';
 import type { RemoteCallbacks, RemotePages, RingStats } from './remote.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
@@ -63,7 +63,6 @@ export class RemoteReader {
 
   /** The peeked event's time, in ns. */
   get ts(): number {
-    assert(this.#cursor.peeked, 'an event was peeked');
     return this.#cursor.ts;
   }
 
@@ -105,12 +104,14 @@ export class RemoteReader {
     if (!this.peek(task)) return false;
     const { page, offset, stamp } = this.#cursor;
     const commit = pageCommit(this.#memory, page);
-    const data = page + PAGE_DATA;
-    putPageImage(image, {
-      timeStamp: stamp,
-      data: this.#memory.bytes.subarray(data + offset, data + commit),
-      lost: this.#lost,
-    });
+    if (offset === 0 && this.#lost === 0) putWholePage(image, this.#memory, page, commit);
+    else {
+      const data = this.#memory.bytes.subarray(
+        page + PAGE_DATA + offset,
+        page + PAGE_DATA + commit,
+      );
+      putPageImage(image, { timeStamp: stamp, data, lost: this.#lost });
+    }
     this.consume();
     this.#read += this.#cursor.takeTo(commit);
     return true;

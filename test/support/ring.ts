@@ -20,14 +20,15 @@ export class TestRing {
   readonly pages: readonly number[];
   readonly meta: number;
   readonly clock = { ns: 1_000, now: () => this.clock.ns };
-  readonly #payload: number;
+  /** Of the next event that is written, in bytes. */
+  payload: number;
   written = 0;
 
   constructor(
     nrPages: number,
     { payload = PAYLOAD, view = (buffer: SharedArrayBuffer) => new SharedMemory(buffer) } = {},
   ) {
-    this.#payload = payload;
+    this.payload = payload;
     const { ram, state } = ringBuffers(nrPages);
     this.ram = view(ram);
     this.ring = new SimpleRingBuffer(this.ram, view(state), 0);
@@ -51,7 +52,7 @@ export class TestRing {
   /** Writes the next `count` events. */
   write(count = 1): void {
     for (let n = 0; n < count; n++)
-      writeNumber(this.ring, this.ram, this.written++, this.clock, this.#payload);
+      writeNumber(this.ring, this.ram, this.written++, this.clock, this.payload);
   }
 
   /** Takes up to `max` events that are there. */
