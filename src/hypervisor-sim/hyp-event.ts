@@ -1,6 +1,7 @@
 import { assert, defined } from '../assert.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import { type Ascii, ascii, type TraceSeq } from '../trace-seq.ts';
+import { entryWriter } from './entry-writer.ts';
 
 /**
  * One declaration per event, as HYP_EVENT() is in the kernel: its name, fields and print format.
@@ -36,11 +37,7 @@ export interface Field {
 
 /** Every entry starts with its event's id. */
 const HEADER_SIZE = 2;
-const WORD = 2 ** 32;
 const WORD_SIZE = 4;
-const BITS = 8;
-const WORD_BITS = BITS * WORD_SIZE;
-const HEADER_BITS = BITS * HEADER_SIZE;
 const MAX_FIELDS = 7;
 
 /** What a field's numbers are called: __print_symbolic() of the kernel. */
@@ -94,50 +91,9 @@ export function hypEvent(
     printFmt: typeof format === 'string' ? printFmt(format, args) : '"Unknown"',
     values: (from, at) => fields.map((field) => getField(from, at + field.offset, field)),
     print: printer(format, args, fields),
-    write: fitsTwoWords(size, fields) ? wordsWriter(size, fields) : fieldsWriter(size, fields),
+    write: entryWriter(size, fields),
   };
 }
-
-function fieldsWriter(size: number, fields: readonly Field[]): HypEvent['write'] {
-  return (to, at, id, a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0) => {
-    to.view.setUint32(at + size - WORD_SIZE, 0, true); // The last field may not reach the last byte.
-    to.view.setUint16(at, id, true);
-    putField(to, at, fields[0], a);
-    putField(to, at, fields[1], b);
-    putField(to, at, fields[2], c);
-    putField(to, at, fields[3], d);
-    putField(to, at, fields[4], e);
-    putField(to, at, fields[5], f);
-    putField(to, at, fields[6], g);
-  };
-}
-
-/** As nearly all events that happen: a reason, a flag, a vCPU, two of them at the most. */
-const fitsTwoWords = (size: number, fields: readonly Field[]): boolean =>
-  size <= 2 * WORD_SIZE && fields.length <= 2 && fields.every((field) => field.size <= WORD_SIZE);
-
-/** Puts the two words together before it writes them: a third of what it takes field by field. */
-function wordsWriter(size: number, [first, second]: readonly Field[]): HypEvent['write'] {
-  const firstMask = maskOf(first);
-  const secondMask = maskOf(second);
-  // The second field begins in either word; only in the first one it can reach into the other.
-  const shift = BITS * (second?.offset ?? WORD_SIZE);
-  const lowMask = shift < WORD_BITS ? secondMask : 0;
-  const right = Math.max(WORD_BITS - shift, 0);
-  const left = Math.max(shift - WORD_BITS, 0);
-  return (to, at, id, a = 0, b = 0) => {
-    assert(typeof a === 'number' && typeof b === 'number', 'a field of a word holds no bigint');
-    const ofFirst = a & firstMask;
-    const ofSecond = b & secondMask;
-    to.view.setInt32(at, id | (ofFirst << HEADER_BITS) | ((b & lowMask) << shift), true);
-    if (size === WORD_SIZE) return;
-    const high = (ofFirst >>> (WORD_BITS - HEADER_BITS)) | ((ofSecond >>> right) << left);
-    to.view.setInt32(at + WORD_SIZE, high, true);
-  };
-}
-
-const maskOf = (field: Field | undefined): number =>
-  field === undefined ? 0 : field.size === WORD_SIZE ? -1 : (1 << (BITS * field.size)) - 1;
 
 function printer(
   format: string | FormatsById,
@@ -170,35 +126,6 @@ function packed(types: Readonly<Record<string, Scalar>>): Field[] {
     offset += field.size;
     return field;
   });
-}
-
-function putField(
-  to: SharedMemory,
-  entry: number,
-  field: Field | undefined,
-  value: FieldValue,
-): void {
-  if (field === undefined) return;
-  const at = entry + field.offset;
-  if (typeof value === 'bigint') {
-    assert(field.size === 8, `${field.name} holds a bigint`);
-    to.view.setBigUint64(at, BigInt.asUintN(64, value), true);
-    return;
-  }
-  switch (field.size) {
-    case 1:
-      to.view.setUint8(at, value);
-      break;
-    case 2:
-      to.view.setUint16(at, value, true);
-      break;
-    case 4:
-      to.view.setUint32(at, value, true);
-      break;
-    default:
-      to.view.setUint32(at, value % WORD, true);
-      to.view.setUint32(at + 4, Math.floor(value / WORD), true);
-  }
 }
 
 /** The low 32 bits of a field; those of a signed one with their sign. */
