@@ -4,8 +4,7 @@ import { KERNEL_THREAD } from '../host-task.ts';
 import type { FieldValue, HypEvent } from '../hypervisor-sim/hyp-event.ts';
 import { HYP_EVENTS, hypEventIndex } from '../hypervisor-sim/hyp-events.ts';
 import type { RemoteBuffer } from '../ringbuffer/remote-buffer.ts';
-import { entryIdAt, type RemoteReader } from '../ringbuffer/remote-reader.ts';
-import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
+import { entryId, type RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { PERFETTO_PROTO } from './perfetto-schema.ts';
 import { type TraceSink, writeAll } from './run.ts';
 
@@ -37,7 +36,7 @@ export class PerfettoSink implements TraceSink {
 
   drain(buffer: RemoteBuffer): void {
     buffer.poll();
-    for (const reader of buffer.readers) while (this.#writeBundle(reader, buffer.memory));
+    for (const reader of buffer.readers) while (this.#writeBundle(reader));
   }
 
   close(): void {
@@ -45,13 +44,13 @@ export class PerfettoSink implements TraceSink {
   }
 
   /** Writes the next events of a CPU. False when there are none now. */
-  #writeBundle(reader: RemoteReader, memory: SharedMemory): boolean {
+  #writeBundle(reader: RemoteReader): boolean {
     const event: object[] = [];
     const lost = reader.peek(KERNEL_THREAD) && reader.lostEvents > 0;
     while (event.length < EVENTS_PER_BUNDLE && reader.peek(KERNEL_THREAD)) {
       // Bundles tell of lost events at their start.
       if (event.length > 0 && reader.lostEvents > 0) break;
-      event.push(ftraceEvent(reader.ts, memory, reader.payload));
+      event.push(ftraceEvent(reader));
       reader.consume();
     }
     if (event.length === 0) return false;
@@ -65,11 +64,11 @@ export class PerfettoSink implements TraceSink {
   }
 }
 
-function ftraceEvent(ts: number, memory: SharedMemory, at: number): object {
-  const hypEvent = HYP_EVENTS[hypEventIndex(entryIdAt(memory, at)) ?? -1];
-  const common = { timestamp: u64(BigInt(ts)), pid: 0 };
+function ftraceEvent(reader: RemoteReader): object {
+  const hypEvent = HYP_EVENTS[hypEventIndex(entryId(reader)) ?? -1];
+  const common = { timestamp: u64(BigInt(reader.ts)), pid: 0 };
   if (!hypEvent) return common;
-  const values = hypEvent.values(memory, at);
+  const values = hypEvent.values(reader.memory, reader.payload);
   const known = FTRACE_EVENT.fields[hypEvent.name];
   if (!known) return { ...common, generic: genericEvent(hypEvent, values) };
   return { ...common, [hypEvent.name]: knownEvent(root.lookupType(known.type), hypEvent, values) };

@@ -91,10 +91,9 @@ export class TextSink implements TraceSink {
 
   drain(buffer: RemoteBuffer, settledNs: number): void {
     buffer.poll();
-    const { readers, memory } = buffer;
-    const merge = new Merge(readers, KERNEL_THREAD);
+    const merge = new Merge(buffer.readers, KERNEL_THREAD);
     for (let next = merge.oldest; next && next.ts < settledNs; next = merge.oldest) {
-      if (this.#output.print(next, memory, this.#seq)) merge.consume();
+      if (this.#output.print(next, this.#seq)) merge.consume();
       else this.#flush(); // And once more.
     }
   }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import type { HostTask } from '../host-task.ts';
 
 /** Fields of /proc/PID/stat, counted from 1: proc(5). */
@@ -25,7 +25,7 @@ export function caller(pid: number): HostTask {
   };
 }
 
-/** A task is taken to be where it was for so long, as stat takes as long as ten pages of events. */
+/** A task is taken to be where it was for so long: to ask takes as long as ten pages of events. */
 const SAME_CPU_MS = 4;
 let lastSeen = { pid: UNSEEN, cpu: 0, until: 0 };
 
@@ -39,11 +39,23 @@ function cpuOf(pid: number): number {
 /** Undefined for a task that is gone, or that we cannot see. */
 function statOf(pid: number): ((field: number) => string | undefined) | undefined {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const stat = readStat(pid);
     // The second field is the name in brackets; it may contain blanks and brackets itself.
     const fromState = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return (field) => fromState[field - STATE];
   } catch {
     return undefined;
+  }
+}
+
+const STAT = Buffer.alloc(4_096);
+
+/** In less than half the time of readFileSync(), which asks for the size and for the end. */
+function readStat(pid: number): string {
+  const fd = openSync(`/proc/${pid}/stat`, 'r');
+  try {
+    return STAT.toString('latin1', 0, readSync(fd, STAT));
+  } finally {
+    closeSync(fd);
   }
 }

@@ -68,7 +68,8 @@ function hypervisorDir(remote: TraceRemote): Dir {
       trace_pipe: tracePipe(remote, cpu, 0o440),
       trace_pipe_raw: stream(0o440, (task) =>
         TracePipeRaw.open(remote, cpu, task, {
-          readPage: (reader, _memory, image) => reader.readPage(image, task),
+          readPage: (reader, image) => reader.readPage(image, task),
+          readsAhead: true,
           endsOnceClosed: false,
         }),
       ),
@@ -91,6 +92,7 @@ const tracePipe = (remote: TraceRemote, cpu: CpuFilter, mode: number): File =>
   stream(mode, (task) =>
     TracePipe.open(remote, cpu, task, {
       output: new TraceOutput(remote.callbacks.events),
+      readsAhead: true,
       ends: false,
     }),
   );

@@ -173,6 +173,7 @@ export class Instance {
     return stream(READABLE, (task) =>
       TracePipe.open(remote, cpu, task, {
         output: new InstanceOutput(this.events, this.#options, remote.callbacks.events),
+        readsAhead: false, // Its filters and options may be others by then.
         ends: true,
       }),
     );
@@ -181,7 +182,8 @@ export class Instance {
   #tracePipeRaw(cpu: number): File {
     const open = (task: HostTask) =>
       TracePipeRaw.open(this.#remote, cpu, task, {
-        readPage: (reader, memory, image) => this.events.readPage(reader, memory, image, task),
+        readPage: (reader, image) => this.events.readPage(reader, image, task),
+        readsAhead: false,
         endsOnceClosed: true,
       });
     return stream(READABLE, open, () => SPLICED_SIZE);
@@ -208,7 +210,6 @@ export class Instance {
   async #traceText(cpu: CpuFilter): Promise<Buffer> {
     const buffer = await this.#remote.loadedBuffer();
     const readers = buffer?.select(cpu) ?? [];
-    const { memory, events } = copyUnread(readers, KERNEL_THREAD);
     // What others have taken before has told only them which vCPUs were loaded.
     const output = new InstanceOutput(
       this.events.fromHere(),
@@ -217,9 +218,9 @@ export class Instance {
     );
     const lines: Buffer[] = [];
     const seq = new TraceSeq(LINE_SIZE);
-    for (const event of events) {
+    for (const event of copyUnread(readers, KERNEL_THREAD)) {
       seq.truncate(0);
-      output.print(event, memory, seq);
+      output.print(event, seq);
       if (seq.length > 0) lines.push(Buffer.from(seq.bytes.subarray(0, seq.length)));
     }
     const written = readers.reduce((sum, reader) => sum + reader.written, 0);

@@ -9,8 +9,7 @@ import {
   TIME_EXTEND_SIZE,
 } from '../ringbuffer/event-header.ts';
 import { putPageImage, STORED_SIZE } from '../ringbuffer/page-image.ts';
-import { entryIdAt, type RemoteReader } from '../ringbuffer/remote-reader.ts';
-import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
+import { entryId, type RemoteReader } from '../ringbuffer/remote-reader.ts';
 import type { Cpumask } from './cpumask.ts';
 import type { EventFilters } from './event-filters.ts';
 import { FULL_COMMON, STRICT_COMMON, sizeOf } from './event-format.ts';
@@ -63,8 +62,9 @@ export class InstanceEvents {
   }
 
   /** The pid that an event has; to be asked of each event, in their order on each CPU. */
-  pidOf({ cpu, payload }: PeekedEvent, memory: SharedMemory): number {
-    const field = this.#vcpuFields.get(entryIdAt(memory, payload));
+  pidOf(peeked: PeekedEvent): number {
+    const { cpu, memory, payload } = peeked;
+    const field = this.#vcpuFields.get(entryId(peeked));
     if (field !== undefined) {
       const vcpu = memory.view.getInt32(payload + field, true);
       this.#pids.set(cpu, vcpu);
@@ -74,15 +74,15 @@ export class InstanceEvents {
   }
 
   /** Whether its CPU is traced and its filter passes it; to be asked of each event, as `pidOf`. */
-  passes(peeked: PeekedEvent, memory: SharedMemory): boolean {
-    const pid = this.pidOf(peeked, memory);
+  passes(peeked: PeekedEvent): boolean {
+    const pid = this.pidOf(peeked);
     if (!this.#tracingCpus.has(peeked.cpu)) return false;
     if (!this.#filters.any) return true;
-    const event = this.#events.get(entryIdAt(memory, peeked.payload));
+    const event = this.#events.get(entryId(peeked));
     if (!event) return true;
     return this.#filters.passes(event.id, {
       comm: this.nameOf(pid),
-      number: (name) => BigInt(this.#number(name, event, pid, peeked, memory)),
+      number: (name) => BigInt(this.#number(name, event, pid, peeked)),
     });
   }
 
@@ -90,8 +90,7 @@ export class InstanceEvents {
     name: string,
     event: RemoteEvent,
     pid: number,
-    { cpu, payload }: PeekedEvent,
-    memory: SharedMemory,
+    { cpu, memory, payload }: PeekedEvent,
   ): number | bigint {
     if (name === 'common_type') return event.id;
     if (name === 'common_pid') return pid;
@@ -110,8 +109,8 @@ export class InstanceEvents {
   }
 
   /** Takes a page image of a reader's next events; false when there are none now. */
-  readPage(reader: RemoteReader, memory: SharedMemory, image: Uint8Array, task: HostTask): boolean {
-    if (!this.#peekPassed(reader, memory, task)) return false;
+  readPage(reader: RemoteReader, image: Uint8Array, task: HostTask): boolean {
+    if (!this.#peekPassed(reader, task)) return false;
     const view = new DataView(image.buffer, image.byteOffset);
     const { ts: timeStamp } = reader;
     const lost = reader.lostEvents + (this.#lost.get(reader.cpu) ?? 0);
@@ -120,7 +119,7 @@ export class InstanceEvents {
     const room = PAGE_DATA_SIZE - (lost > 0 ? STORED_SIZE : 0);
     let end = 0;
     let last = timeStamp;
-    while (this.#peekPassed(reader, memory, task)) {
+    while (this.#peekPassed(reader, task)) {
       // An image tells of lost events at its start.
       if (end > 0 && (reader.lostEvents > 0 || this.#lost.has(reader.cpu))) break;
       const length = alignedPayload(reader.length - STRICT_SIZE + FULL_SIZE);
@@ -130,7 +129,7 @@ export class InstanceEvents {
       let at = PAGE_DATA + end;
       if (extend > 0) at = putTimeExtend({ view }, at, delta);
       at = putEventHeader({ view }, at, length, extend > 0 ? 0 : delta);
-      this.#putEntry(reader, memory, image, view, at);
+      this.#putEntry(reader, image, view, at);
       last = reader.ts;
       end += extend + eventSize(length);
       reader.consume();
@@ -140,9 +139,9 @@ export class InstanceEvents {
   }
 
   /** Takes what no filter passes, and leaves the next event that one does. False without. */
-  #peekPassed(reader: RemoteReader, memory: SharedMemory, task: HostTask): boolean {
+  #peekPassed(reader: RemoteReader, task: HostTask): boolean {
     while (reader.peek(task)) {
-      if (this.passes(reader, memory)) return true;
+      if (this.passes(reader)) return true;
       if (reader.lostEvents > 0)
         this.#lost.set(reader.cpu, (this.#lost.get(reader.cpu) ?? 0) + reader.lostEvents);
       reader.consume();
@@ -150,17 +149,11 @@ export class InstanceEvents {
     return false;
   }
 
-  #putEntry(
-    reader: RemoteReader,
-    memory: SharedMemory,
-    image: Uint8Array,
-    view: DataView,
-    at: number,
-  ): void {
-    const { payload, length } = reader;
+  #putEntry(reader: RemoteReader, image: Uint8Array, view: DataView, at: number): void {
+    const { memory, payload, length } = reader;
     image.fill(0, at, at + FULL_SIZE);
-    view.setUint16(at, entryIdAt(memory, payload), true);
-    view.setInt32(at + COMMON_PID, this.pidOf(reader, memory), true);
+    view.setUint16(at, entryId(reader), true);
+    view.setInt32(at + COMMON_PID, this.pidOf(reader), true);
     image.set(memory.bytes.subarray(payload + STRICT_SIZE, payload + length), at + FULL_SIZE);
     const end = at + FULL_SIZE + length - STRICT_SIZE;
     image.fill(0, end, at + alignedPayload(FULL_SIZE + length - STRICT_SIZE));

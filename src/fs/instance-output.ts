@@ -1,4 +1,3 @@
-import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import { type Ascii, ascii, type TraceSeq } from '../trace-seq.ts';
 import type { InstanceEvents } from './instance-events.ts';
 import type { TraceOptions } from './trace-options.ts';
@@ -33,24 +32,24 @@ export class InstanceOutput implements LineOutput {
     this.#printer = new EventPrinter(events, ({ name }) => `${name}: `, 'Unknown type ');
   }
 
-  print(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): boolean {
+  print(reader: PeekedEvent, to: TraceSeq): boolean {
     const start = to.length;
     if (reader.lostEvents > 0) printLost(reader, to);
-    if (this.#view.passes(reader, memory)) this.#printLine(reader, memory, to);
+    if (this.#view.passes(reader)) this.#printLine(reader, to);
     const fits = !to.overflowed;
     if (!fits) to.truncate(start);
     return fits;
   }
 
-  #printLine(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): void {
-    if (this.#options.isOn('context-info')) this.#printContext(reader, memory, to);
-    const known = this.#printer.known(memory, reader.payload);
+  #printLine(reader: PeekedEvent, to: TraceSeq): void {
+    if (this.#options.isOn('context-info')) this.#printContext(reader, to);
+    const known = this.#printer.known(reader);
     if (known !== undefined) to.put(known);
-    else this.#printer.print(memory, reader.payload, to);
+    else this.#printer.print(reader, to);
   }
 
-  #printContext(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): void {
-    to.put(this.#task(this.#view.pidOf(reader, memory)));
+  #printContext(reader: PeekedEvent, to: TraceSeq): void {
+    to.put(this.#task(this.#view.pidOf(reader)));
     to.putZeroPadded(reader.cpu, CPU_DIGITS);
     to.put(CPU_END);
     if (this.#options.isOn('irq-info')) to.put(FLAGS);

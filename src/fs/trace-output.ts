@@ -1,5 +1,4 @@
-import { entryIdAt, type RemoteReader } from '../ringbuffer/remote-reader.ts';
-import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
+import { entryId, type RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { type Ascii, ascii, GROUP, GROUP_DIGITS, TraceSeq } from '../trace-seq.ts';
 import { NS_PER_S, NS_PER_US } from '../units.ts';
 import type { RemoteEvent } from './trace-remote.ts';
@@ -13,6 +12,9 @@ const NEWLINE = ascii('\n');
 const CPU_DIGITS = 3;
 const SECONDS_WIDTH = 5;
 const US_DIGITS = 6;
+const WORD_SIZE = 4;
+/** In the first word of an entry. */
+const ID_MASK = 0xffff;
 /** More than a time takes. */
 const TIME_SIZE = 32;
 
@@ -22,11 +24,11 @@ export interface LineOutput {
    * Appends the reader's peeked event, and before it how many were lost. False, and nothing
    * appended, when it does not fit as a whole.
    */
-  print(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): boolean;
+  print(reader: PeekedEvent, to: TraceSeq): boolean;
 }
 
 /** What a line is made of. */
-export type PeekedEvent = Pick<RemoteReader, 'cpu' | 'ts' | 'lostEvents' | 'payload'>;
+export type PeekedEvent = Pick<RemoteReader, 'cpu' | 'ts' | 'lostEvents' | 'memory' | 'payload'>;
 
 interface Printed {
   readonly name: Ascii;
@@ -62,12 +64,15 @@ export class EventPrinter {
   }
 
   /** The text of an entry that was printed before. Undefined if it is not kept; then print it. */
-  known(memory: SharedMemory, at: number): Ascii | undefined {
-    return this.#events[entryIdAt(memory, at) - this.#firstId]?.memo?.find(memory, at);
+  known({ memory, payload }: PeekedEvent): Ascii | undefined {
+    const first = memory.own(payload);
+    const memo = this.#events[(first & ID_MASK) - this.#firstId]?.memo;
+    if (memo === undefined) return undefined;
+    return memo.find(first, memo.hasSecond ? memory.own(payload + WORD_SIZE) : 0);
   }
 
-  print(memory: SharedMemory, at: number, to: TraceSeq): void {
-    const id = entryIdAt(memory, at);
+  print(event: PeekedEvent, to: TraceSeq): void {
+    const id = entryId(event);
     const printed = this.#events[id - this.#firstId];
     if (printed === undefined) {
       to.put(this.#unknown);
@@ -77,13 +82,12 @@ export class EventPrinter {
     }
     const start = to.length;
     to.put(printed.name);
-    printed.event.print(memory, at, to);
+    printed.event.print(event.memory, event.payload, to);
     to.put(NEWLINE);
     if (!to.overflowed) printed.memo?.keep(to.since(start));
   }
 }
 
-const WORD_SIZE = 4;
 const MEMO_SLOTS = 64;
 
 /**
@@ -97,20 +101,18 @@ class LineMemo {
     return size > 2 * WORD_SIZE ? undefined : new LineMemo(size > WORD_SIZE);
   }
 
-  readonly #hasSecond: boolean;
+  readonly hasSecond: boolean;
   readonly #first = new Int32Array(MEMO_SLOTS);
   readonly #second = new Int32Array(MEMO_SLOTS);
   readonly #texts: (Ascii | undefined)[] = new Array(MEMO_SLOTS).fill(undefined);
   #slot = 0;
 
   private constructor(hasSecond: boolean) {
-    this.#hasSecond = hasSecond;
+    this.hasSecond = hasSecond;
   }
 
   /** Undefined if it is not there; then the next `keep` is of the same entry. */
-  find(memory: SharedMemory, at: number): Ascii | undefined {
-    const first = memory.view.getInt32(at, true);
-    const second = this.#hasSecond ? memory.view.getInt32(at + WORD_SIZE, true) : 0;
+  find(first: number, second: number): Ascii | undefined {
     const slot = ((first >>> 16) ^ second ^ (second >>> 7)) & (MEMO_SLOTS - 1);
     if (this.#first[slot] === first && this.#second[slot] === second) return this.#texts[slot];
     this.#slot = slot;
@@ -142,17 +144,17 @@ export class TraceOutput implements LineOutput {
     this.#printer = new EventPrinter(events, ({ name }) => `: ${name} `, ': Unknown event id ');
   }
 
-  print(reader: PeekedEvent, memory: SharedMemory, to: TraceSeq): boolean {
+  print(reader: PeekedEvent, to: TraceSeq): boolean {
     const start = to.length;
     if (reader.lostEvents > 0) printLost(reader, to);
     const us = Math.floor(reader.ts / NS_PER_US);
     const beginning = this.#beginningAt(reader.cpu, us);
-    const known = this.#printer.known(memory, reader.payload);
+    const known = this.#printer.known(reader);
     if (known !== undefined) to.putAround(beginning.text, us - beginning.us, known);
     else {
       to.put(beginning.text);
       to.putGroup(us - beginning.us);
-      this.#printer.print(memory, reader.payload, to);
+      this.#printer.print(reader, to);
     }
     if (to.overflowed) to.truncate(start);
     return to.length > start;

@@ -1,18 +1,20 @@
 import { assert } from '../assert.ts';
 import type { HostTask } from '../host-task.ts';
 import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
-import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import { PAGE_SIZE } from '../units.ts';
 import type { Io, OpenFile } from './nodes.ts';
 import { PipeWaiter } from './pipe-waiter.ts';
+import { LARGEST_READ, ReadAhead } from './read-ahead.ts';
 import type { TraceRemote } from './trace-remote.ts';
 
 /** Takes a page image of a reader's next events; false when there are none. */
-export type PageReader = (reader: RemoteReader, memory: SharedMemory, image: Uint8Array) => boolean;
+export type PageReader = (reader: RemoteReader, image: Uint8Array) => boolean;
 
 /** How pages are made, and whether the kernel's quirk holds: after any close, empty is the end. */
 export interface TracePipeRawStyle {
   readonly readPage: PageReader;
+  /** Whether a page is the same whenever it is made, so that it may be before it is asked for. */
+  readonly readsAhead: boolean;
   readonly endsOnceClosed: boolean;
 }
 
@@ -36,6 +38,10 @@ export class TracePipeRaw implements OpenFile {
   readonly #page = new Uint8Array(PAGE_SIZE);
   /** What a short read left over of `#page`: from here on; nothing at its end. */
   #taken = PAGE_SIZE;
+  readonly #readAhead = new ReadAhead();
+  /** Pages that were read ahead: so many bytes of them. */
+  readonly #ahead = new Uint8Array(LARGEST_READ);
+  #aheadSize = 0;
   /** Up to where the last splice came, and how often it asked for more since. */
   #splicedTo = -1;
   #refusals = 0;
@@ -62,6 +68,7 @@ export class TracePipeRaw implements OpenFile {
   }
 
   release(): Promise<void> {
+    this.#readAhead.end();
     return this.#waiter.release();
   }
 
@@ -98,17 +105,31 @@ export class TracePipeRaw implements OpenFile {
 
   #take(to: Uint8Array): number | undefined {
     const [reader] = this.#waiter.readers;
-    const { memory } = this.#waiter.buffer;
     assert(reader !== undefined, 'an open pipe’s CPU has a ring');
     if (this.#taken < PAGE_SIZE) return this.#takeRest(to);
+    const most = Math.min(to.length - (to.length % PAGE_SIZE), LARGEST_READ);
     let size = 0;
-    while (size + PAGE_SIZE <= to.length && this.#style.readPage(reader, memory, to.subarray(size)))
-      size += PAGE_SIZE;
+    if (this.#readAhead.take(most)) {
+      to.set(this.#ahead.subarray(0, this.#aheadSize));
+      size = this.#aheadSize;
+    }
+    size = this.#readPages(reader, to, size);
+    if (this.#style.readsAhead && size === most)
+      this.#readAhead.begin(most, [reader], () => {
+        this.#aheadSize = this.#readPages(reader, this.#ahead.subarray(0, most), 0);
+      });
     if (size > 0) return size;
-    if (to.length >= PAGE_SIZE || !this.#style.readPage(reader, memory, this.#page))
-      return undefined;
+    if (to.length >= PAGE_SIZE || !this.#style.readPage(reader, this.#page)) return undefined;
     this.#taken = 0;
     return this.#takeRest(to);
+  }
+
+  /** Whole pages behind the first `size` bytes, as many as there are and fit. Returns the new size. */
+  #readPages(reader: RemoteReader, to: Uint8Array, size: number): number {
+    let end = size;
+    while (end + PAGE_SIZE <= to.length && this.#style.readPage(reader, to.subarray(end)))
+      end += PAGE_SIZE;
+    return end;
   }
 
   #takeRest(to: Uint8Array): number {

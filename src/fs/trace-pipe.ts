@@ -1,14 +1,14 @@
 import type { HostTask } from '../host-task.ts';
 import { Merge } from '../ringbuffer/merge.ts';
 import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
+import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { TraceSeq } from '../trace-seq.ts';
 import type { Io, OpenFile } from './nodes.ts';
 import { PipeWaiter } from './pipe-waiter.ts';
+import { LARGEST_READ, ReadAhead } from './read-ahead.ts';
 import type { LineOutput } from './trace-output.ts';
 import type { TraceRemote } from './trace-remote.ts';
 
-/** As much as FUSE asks for at once. */
-const MAX_READ = 131_072;
 /** From a read of the kernel's trace_seq on, a read gives whole lines. */
 const WHOLE_LINES_FROM = 8_155;
 /** More than a line takes, with one of lost events before it. */
@@ -17,6 +17,8 @@ const LINE_SIZE = 1_024;
 /** How a pipe shows events, and whether it has an end: when tracing is off and all was read. */
 export interface TracePipeStyle {
   readonly output: LineOutput;
+  /** Whether a line is the same whenever it is printed, so that it may be before it is asked for. */
+  readonly readsAhead: boolean;
   readonly ends: boolean;
 }
 
@@ -34,7 +36,9 @@ export class TracePipe implements OpenFile {
   readonly #remote: TraceRemote;
   readonly #waiter: PipeWaiter;
   readonly #style: TracePipeStyle;
-  readonly #seq = new TraceSeq(MAX_READ + LINE_SIZE);
+  readonly #seq = new TraceSeq(LARGEST_READ + LINE_SIZE);
+  readonly #readAhead = new ReadAhead();
+  /** Up to where the text was given to reads; of a read ahead all of it, until it is taken. */
   #taken = 0;
   #hasRead = false;
 
@@ -55,6 +59,7 @@ export class TracePipe implements OpenFile {
   }
 
   release(): Promise<void> {
+    this.#readAhead.end();
     return this.#waiter.release();
   }
 
@@ -77,25 +82,38 @@ export class TracePipe implements OpenFile {
   }
 
   #take(to: Uint8Array, task: HostTask): number | undefined {
-    if (!this.#hasText) this.#fill(Math.min(to.length, MAX_READ), task);
+    const size = Math.min(to.length, LARGEST_READ);
+    if (!this.#hasText && this.#readAhead.take(size)) this.#taken = 0;
+    if (!this.#hasText) this.#fill(size, this.#waiter.readers, task);
     if (!this.#hasText) return undefined;
     const end = Math.min(this.#taken + to.length, this.#seq.length);
     const text = this.#seq.bytes.subarray(this.#taken, end);
     to.set(text);
     this.#taken = end;
     this.#hasRead = true;
+    if (this.#style.readsAhead && !this.#hasText && text.length > size - LINE_SIZE)
+      this.#fillAhead(size, this.#waiter.readers, task);
     return text.length;
   }
 
+  #fillAhead(size: number, readers: readonly RemoteReader[], task: HostTask): void {
+    this.#readAhead.begin(size, readers, () => {
+      try {
+        this.#fill(size, readers, task);
+      } finally {
+        this.#taken = this.#seq.length;
+      }
+    });
+  }
+
   /** Makes text of events, oldest first, to answer a read of `size`. */
-  #fill(size: number, task: HostTask): void {
+  #fill(size: number, readers: readonly RemoteReader[], task: HostTask): void {
     this.#seq.truncate(0);
     this.#taken = 0;
-    const { memory } = this.#waiter.buffer;
-    const { merge, until } = this.#settled(task);
+    const { merge, until } = this.#settled(readers, task);
     for (let next = merge.oldest; next && next.ts <= until; next = merge.oldest) {
       const start = this.#seq.length;
-      this.#style.output.print(next, memory, this.#seq);
+      this.#style.output.print(next, this.#seq);
       if (this.#seq.length > size && size >= WHOLE_LINES_FROM) {
         this.#seq.truncate(start);
         break;
@@ -109,17 +127,16 @@ export class TracePipe implements OpenFile {
    * Reads the counters of all CPUs, and says up to when they show all that happened. What came
    * later waits for the next time: another CPU may have an earlier event that does not show yet.
    */
-  #settled(task: HostTask): Settled {
-    const seen = this.#look(task);
+  #settled(readers: readonly RemoteReader[], task: HostTask): Settled {
+    const seen = this.#look(readers, task);
     const first = seen.merge.oldest;
     if (first === undefined || first.ts <= seen.until) return seen;
     // Only news. Look again, so that they come at once and not with the next poll.
-    const { merge, until } = this.#look(task);
+    const { merge, until } = this.#look(readers, task);
     return { merge, until: Math.max(until, first.ts) };
   }
 
-  #look(task: HostTask): Settled {
-    const { readers } = this.#waiter;
+  #look(readers: readonly RemoteReader[], task: HostTask): Settled {
     const until = this.#remote.callbacks.settledUntil();
     for (const reader of readers) reader.poll();
     return { merge: new Merge(readers, task), until };

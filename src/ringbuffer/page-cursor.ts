@@ -23,7 +23,7 @@ export class PageCursor {
   payload = 0;
   /** The payload's size in bytes, rounded up to whole words. */
   length = 0;
-  readonly #memory: SharedMemory;
+  #memory: SharedMemory;
   #page: number;
   #offset = 0;
   #nextOffset = 0;
@@ -34,6 +34,18 @@ export class PageCursor {
   constructor(memory: SharedMemory, page: number) {
     this.#memory = memory;
     this.#page = page;
+  }
+
+  /** Another one at the same place. */
+  clone(): PageCursor {
+    const clone = new PageCursor(this.#memory, this.#page);
+    clone.#offset = this.#offset;
+    clone.#stamp = this.#stamp;
+    return clone;
+  }
+
+  get memory(): SharedMemory {
+    return this.#memory;
   }
 
   get page(): number {
@@ -51,9 +63,15 @@ export class PageCursor {
   }
 
   /** Goes to the start of a page. */
-  start(page: number): void {
-    this.#page = page;
+  start(memory: SharedMemory, page: number): void {
+    this.moveTo(memory, page);
     this.#offset = 0;
+  }
+
+  /** Goes to the same place on a copy of the page; what was peeked is to be peeked again. */
+  moveTo(memory: SharedMemory, page: number): void {
+    this.#memory = memory;
+    this.#page = page;
     this.#committed = 0;
     this.peeked = false;
   }

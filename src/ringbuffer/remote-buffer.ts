@@ -11,7 +11,6 @@ export type CpuFilter = number | 'all';
  * ring_buffer_alloc_remote(). Consumes from several CPUs in the order of their time stamps.
  */
 export class RemoteBuffer {
-  readonly memory: SharedMemory;
   readonly #callbacks: RemoteCallbacks;
   /** Of the CPUs that are or were up, in the order of their numbers; and of the others. */
   #readers: readonly RemoteReader[] = [];
@@ -19,7 +18,6 @@ export class RemoteBuffer {
   readonly #waiters = new Map<CpuFilter, Set<() => void>>();
 
   constructor(memory: SharedMemory, rings: readonly RemotePages[], callbacks: RemoteCallbacks) {
-    this.memory = memory;
     this.#callbacks = callbacks;
     this.#down = rings.map((ring) => ({
       reader: new RemoteReader(memory, ring, callbacks),

@@ -3,11 +3,26 @@ import { ErrnoError } from '../errno.ts';
 import type { HostTask } from '../host-task.ts';
 import { PAGE_SIZE } from '../units.ts';
 import { PAGE_DATA, PAGE_DATA_SIZE, pageCommit, pageTimeStamp } from './buffer-page.ts';
+import { commitOf, type HeldPage, HeldPages, stampOf } from './held-pages.ts';
 import { metaEntries, metaLostEvents, metaOverrun, metaReaderId } from './meta-page.ts';
 import { PageCursor } from './page-cursor.ts';
 import { putPageImage, putWholePage } from './page-image.ts';
 import type { RemoteCallbacks, RemotePages, RingStats } from './remote.ts';
 import type { SharedMemory } from './shared-memory.ts';
+
+/** Where reading stands. */
+interface Place {
+  readonly cursor: PageCursor;
+  readonly at: number;
+  readonly read: number;
+  readonly lost: number;
+}
+
+/** Where a look ahead came to; `from` how many events had been read when it began. */
+export interface LookedAhead extends Place {
+  readonly era: number;
+  readonly from: number;
+}
 
 /**
  * The host's side of one CPU's ring: it takes events from the reader page, and asks for the next
@@ -26,8 +41,12 @@ export class RemoteReader {
   #entries = 0;
   #overrun = 0;
   #read = 0;
-  readonly #cursor: PageCursor;
   #lost = 0;
+  #cursor: PageCursor;
+  readonly #held: HeldPages;
+  #hasSwapped = false;
+  /** While looking ahead: where that began. */
+  #origin: Place | undefined;
 
   constructor(memory: SharedMemory, remote: RemotePages, callbacks: RemoteCallbacks) {
     this.cpu = remote.cpu;
@@ -35,7 +54,9 @@ export class RemoteReader {
     this.#meta = remote.meta;
     this.#pages = remote.pages;
     this.#callbacks = callbacks;
-    this.#cursor = new PageCursor(memory, this.#pageOfReader());
+    const page = this.#pageOfReader();
+    this.#held = new HeldPages({ memory, page, lost: 0 });
+    this.#cursor = new PageCursor(memory, page);
   }
 
   /** Copies the ring's counters. Returns whether there is something to read. */
@@ -71,7 +92,12 @@ export class RemoteReader {
     return this.#lost;
   }
 
-  /** Where the peeked event's payload is, in the ring's memory. */
+  /** Which memory the peeked event is in. */
+  get memory(): SharedMemory {
+    return this.#cursor.memory;
+  }
+
+  /** Where in it the payload is. */
   get payload(): number {
     return this.#cursor.payload;
   }
@@ -102,19 +128,47 @@ export class RemoteReader {
    */
   readPage(image: Uint8Array, task: HostTask): boolean {
     if (!this.peek(task)) return false;
-    const { page, offset, stamp } = this.#cursor;
-    const commit = pageCommit(this.#memory, page);
-    if (offset === 0 && this.#lost === 0) putWholePage(image, this.#memory, page, commit);
+    const { memory, page, offset, stamp } = this.#cursor;
+    const commit = pageCommit(memory, page);
+    if (offset === 0 && this.#lost === 0) putWholePage(image, memory, page, commit);
     else {
-      const data = this.#memory.bytes.subarray(
-        page + PAGE_DATA + offset,
-        page + PAGE_DATA + commit,
-      );
+      const data = memory.bytes.subarray(page + PAGE_DATA + offset, page + PAGE_DATA + commit);
       putPageImage(image, { timeStamp: stamp, data, lost: this.#lost });
     }
     this.consume();
     this.#read += this.#cursor.takeTo(commit);
     return true;
+  }
+
+  /**
+   * From here on reading takes nothing, until `endLookAhead`. Pages that it leaves are kept as
+   * copies; when there is room for no more, there seem to be no more events.
+   */
+  startLookAhead(): void {
+    assert(this.#origin === undefined, 'one look ahead at a time');
+    this.#origin = this.#place();
+    this.#held.era++;
+  }
+
+  /** Goes back to where the look ahead began. Returns where it came to. */
+  endLookAhead(): LookedAhead {
+    const origin = this.#origin;
+    assert(origin !== undefined, 'a look ahead has begun');
+    const ahead = { ...this.#place(), era: this.#held.era, from: origin.read };
+    this.#origin = undefined;
+    this.#goTo(origin);
+    return ahead;
+  }
+
+  /** Whether nobody has read since that look ahead, so that what it saw is what comes next. */
+  canSkipTo({ era, from }: LookedAhead): boolean {
+    return era === this.#held.era && from === this.#read;
+  }
+
+  /** Takes all events that a look ahead has seen. */
+  skipTo(ahead: LookedAhead): void {
+    this.#goTo(ahead);
+    this.#held.dropRead();
   }
 
   /**
@@ -124,43 +178,41 @@ export class RemoteReader {
   copyUnreadPages(task: HostTask): Uint8Array[] {
     this.poll();
     this.peek(task); // The oldest page becomes the reader's, where it is safe.
-    const stamp = (page: number): number => pageTimeStamp(this.#memory, page);
+    const first = this.#held.current;
     return this.#unreadPages()
-      .sort((a, b) => stamp(a) - stamp(b))
-      .flatMap((page) => {
+      .sort((a, b) => stampOf(a) - stampOf(b))
+      .flatMap((held) => {
+        const { memory, page } = held;
         const image = new Uint8Array(PAGE_SIZE);
-        const isReaders = page === this.#cursor.page;
-        const [start, timeStamp] = isReaders
-          ? [this.#cursor.offset, this.#cursor.stamp]
-          : [0, stamp(page)];
-        const data = this.#memory.bytes.subarray(
-          page + PAGE_DATA + start,
-          page + PAGE_DATA + pageCommit(this.#memory, page),
-        );
+        const [start, timeStamp] =
+          held === first ? [this.#cursor.offset, this.#cursor.stamp] : [0, stampOf(held)];
+        const end = page + PAGE_DATA + commitOf(held);
+        const data = memory.bytes.subarray(page + PAGE_DATA + start, end);
         putPageImage(image, { timeStamp, data, lost: 0 });
-        return isReaders || stamp(page) === timeStamp ? [image] : [];
+        return held === first || stampOf(held) === timeStamp ? [image] : [];
       });
   }
 
   /** Drops all events, here and in the ring. */
   reset(task: HostTask): void {
     this.#callbacks.reset(this.cpu, task);
-    this.#cursor.start(this.#cursor.page);
+    this.#held.dropCopies();
+    this.#cursor.start(this.#memory, this.#pageOfReader());
     this.#read = 0;
     this.#lost = 0;
+    this.#hasSwapped = false;
     this.poll();
   }
 
   stats(): RingStats {
     this.poll();
     const unread = this.#unreadPages();
-    const bytes = unread.reduce((sum, page) => sum + pageCommit(this.#memory, page), 0);
-    const stamps = unread.map((page) => pageTimeStamp(this.#memory, page));
+    const bytes = unread.reduce((sum, held) => sum + commitOf(held), 0);
     return {
       entries: Math.max(this.unread, 0),
       overrun: this.#overrun,
       bytes: this.#cursor.done ? bytes : bytes - this.#cursor.offset,
-      oldestEventTs: stamps.length === 0 ? 0 : Math.min(...stamps),
+      oldestEventTs: unread.length === 0 ? 0 : Math.min(...unread.map(stampOf)),
       readEvents: this.#read,
     };
   }
@@ -169,28 +221,45 @@ export class RemoteReader {
    * The pages with events still to read. A page that was read goes back into the ring as it is;
    * it tells itself apart by a time stamp that is not after the reader page's.
    */
-  #unreadPages(): number[] {
+  #unreadPages(): HeldPage[] {
     if (this.empty) return [];
-    const reader = this.#cursor.page;
-    const readerStamp = pageTimeStamp(this.#memory, reader);
+    const memory = this.#memory;
+    const reader = this.#held.readerPage;
+    const readerStamp = stampOf(reader);
     const ring = this.#pages.filter(
       (page) =>
-        page !== reader &&
-        pageCommit(this.#memory, page) > 0 &&
-        (this.#read === 0 || pageTimeStamp(this.#memory, page) > readerStamp),
+        page !== reader.page &&
+        pageCommit(memory, page) > 0 &&
+        (!this.#hasSwapped || pageTimeStamp(memory, page) > readerStamp),
     );
-    return this.#cursor.done ? ring : [reader, ...ring];
+    return [
+      ...this.#held.all.slice(this.#cursor.done ? 1 : 0),
+      ...ring.map((page) => ({ memory, page, lost: 0 })),
+    ];
   }
 
-  /** Makes the reader page one with something left to decode. False when there is nothing. */
+  /** Makes the cursor's page one with something left to decode. False when there is nothing. */
   #findData(task: HostTask): boolean {
     if (!this.poll()) return false;
-    // The events that were counted just now may be on this page still; only if not, swap.
+    // The events that were counted just now may be on this page still; only if not, go on.
     if (!this.#cursor.done) return true;
+    if (this.#held.atReaderPage && !this.#swap(task)) return false;
+    this.#held.at++;
+    if (!this.#origin) this.#held.dropRead();
+    const { memory, page, lost } = this.#held.current;
+    this.#cursor.start(memory, page);
+    this.#lost += lost;
+    return !this.#cursor.done;
+  }
 
+  /** Gets a page from the ring. False when there is none to have, or no room to keep the last. */
+  #swap(task: HostTask): boolean {
+    const copy = this.#origin && this.#held.copyReaderPage();
+    if (this.#origin && !copy) return false;
     try {
       this.#callbacks.swapReaderPage(this.cpu, task);
     } catch (error) {
+      if (copy) this.#held.drop(copy);
       // In a storm the writer can win the race for the head again and again: no data now.
       if (error instanceof ErrnoError && error.code === 'EBUSY') return false;
       throw error;
@@ -198,9 +267,23 @@ export class RemoteReader {
     const page = this.#pageOfReader();
     if (pageCommit(this.#memory, page) > PAGE_DATA_SIZE)
       throw new ErrnoError('EIO', `cpu ${this.cpu}'s ring is no ring any more`);
-    this.#cursor.start(page);
-    this.#lost += metaLostEvents(this.#memory, this.#meta);
-    return !this.#cursor.done;
+    if (copy && this.#origin?.at === this.#held.at)
+      this.#origin.cursor.moveTo(copy.memory, copy.page);
+    const lost = metaLostEvents(this.#memory, this.#meta);
+    this.#held.swapped({ memory: this.#memory, page, lost }, copy);
+    this.#hasSwapped = true;
+    return true;
+  }
+
+  #place(): Place {
+    return { cursor: this.#cursor.clone(), at: this.#held.at, read: this.#read, lost: this.#lost };
+  }
+
+  #goTo({ cursor, at, read, lost }: Place): void {
+    this.#cursor = cursor;
+    this.#held.at = at;
+    this.#read = read;
+    this.#lost = lost;
   }
 
   #pageOfReader(): number {
@@ -211,6 +294,6 @@ export class RemoteReader {
   }
 }
 
-/** The id of the event whose payload is at `at`: every entry starts with it. */
-export const entryIdAt = (memory: SharedMemory, at: number): number =>
-  memory.view.getUint16(at, true);
+/** The id of an event: every entry starts with it. */
+export const entryId = ({ memory, payload }: Pick<RemoteReader, 'memory' | 'payload'>): number =>
+  memory.view.getUint16(payload, true);

@@ -5,24 +5,21 @@ import { getPageImage, pageEvents } from './page-image.ts';
 import type { RemoteReader } from './remote-reader.ts';
 import { SharedMemory } from './shared-memory.ts';
 
-/** An event that nobody has taken yet, in a copy of its page. */
+/** An event that nobody has taken yet, in a copy of its page that nobody changes any more. */
 export interface UnreadEvent {
   readonly cpu: number;
   readonly ts: number;
   readonly lostEvents: number;
-  /** Where in the copies its payload is. */
+  readonly memory: SharedMemory;
+  /** Where in it the payload is. */
   readonly payload: number;
 }
 
-/** What was in some CPUs' rings at one moment, as copies that nobody changes any more. */
-export interface UnreadEvents {
-  readonly memory: SharedMemory;
-  /** In the order of their times, the lowest CPU first at a tie. */
-  readonly events: readonly UnreadEvent[];
-}
-
-/** Copies all unread events, and takes none. */
-export function copyUnread(readers: readonly RemoteReader[], task: HostTask): UnreadEvents {
+/**
+ * Copies all unread events, and takes none. In the order of their times, the lowest CPU first at
+ * a tie.
+ */
+export function copyUnread(readers: readonly RemoteReader[], task: HostTask): UnreadEvent[] {
   const pages = readers.flatMap((reader) =>
     reader.copyUnreadPages(task).map((image) => ({ cpu: reader.cpu, image })),
   );
@@ -33,8 +30,9 @@ export function copyUnread(readers: readonly RemoteReader[], task: HostTask): Un
       cpu,
       ts,
       lostEvents: 0,
+      memory,
       payload: index * PAGE_SIZE + PAGE_DATA + at,
     }));
   });
-  return { memory, events: events.sort((a, b) => a.ts - b.ts || a.cpu - b.cpu) };
+  return events.sort((a, b) => a.ts - b.ts || a.cpu - b.cpu);
 }

@@ -41,7 +41,7 @@ test('lines that are put together from earlier ones are what they would be on th
         const id = HYP_REMOTE_EVENTS[index]?.id ?? 0;
         HYP_EVENTS[index]?.write(memory, 0, id, ...values);
         const seq = new TraceSeq(1_000);
-        output.print({ cpu, ts, lostEvents: 0, payload: 0 }, memory, seq);
+        output.print({ cpu, ts, lostEvents: 0, memory, payload: 0 }, seq);
         expect(textOf(seq)).toBe(plainLine(cpu, ts, index, memory));
       }
     }),

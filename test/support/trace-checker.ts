@@ -1,7 +1,7 @@
 import { HYP_EVENTS, hypEnter, hypEventId, hypExit } from '../../src/hypervisor-sim/hyp-events.ts';
 import { Merge } from '../../src/ringbuffer/merge.ts';
 import type { RemoteBuffer } from '../../src/ringbuffer/remote-buffer.ts';
-import { entryIdAt, type RemoteReader } from '../../src/ringbuffer/remote-reader.ts';
+import { entryId, type RemoteReader } from '../../src/ringbuffer/remote-reader.ts';
 import { TASK } from './ring.ts';
 
 const ENTER = hypEventId(HYP_EVENTS.indexOf(hypEnter));
@@ -19,7 +19,7 @@ export class TraceChecker {
     buffer.poll();
     const merge = new Merge(buffer.readers, TASK);
     for (let next = merge.oldest; next; next = merge.oldest) {
-      this.#take(next, entryIdAt(buffer.memory, next.payload));
+      this.#take(next, entryId(next));
       merge.consume();
     }
   }
