@@ -20,7 +20,8 @@ export interface Benchmark {
   readonly target?: Target;
   /** What it takes for the rounds; the function it resolves to undoes that. */
   setUp?(): Promise<() => Promise<void>>;
-  round(): Promise<Sample>;
+  /** The rounds are counted from 0. */
+  round(n: number): Promise<Sample>;
 }
 
 /** A target that the value must be at most, or at least where more is better. */

@@ -41,7 +41,7 @@ async function measure(benchmark: Benchmark, rounds: number): Promise<Result> {
   const tearDown = await benchmark.setUp?.();
   try {
     const samples: Sample[] = [];
-    for (let round = 0; round < rounds; round++) samples.push(await benchmark.round());
+    for (let round = 0; round < rounds; round++) samples.push(await benchmark.round(round));
     return resultOf(benchmark, samples);
   } finally {
     await tearDown?.();
