@@ -5,10 +5,10 @@ import { type Benchmark, ratio, type Sample } from './benchmark.ts';
 import { Daemon, TRAPS } from './daemon.ts';
 import { type HostTracefs, systemCalls } from './host-tracefs.ts';
 
-const EVENTS = 1_000_000;
+const EVENTS = 2_000_000;
 /** Room for them: 12 bytes each and more on two CPUs here, 68 on one in the kernel. */
-const BUFFER_KB = 16_384;
-const KERNEL_BUFFER_KB = 80_000;
+const BUFFER_KB = 32_768;
+const KERNEL_BUFFER_KB = 160_000;
 const CPUS = 2;
 const LOOK_MS = 1;
 /** A `cat` that got nothing for so long has probably read all. */

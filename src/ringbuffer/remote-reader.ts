@@ -19,7 +19,8 @@ interface Place {
 }
 
 /** Where a look ahead came to; `from` how many events had been read when it began. */
-export interface LookedAhead extends Place {
+export interface LookedAhead {
+  readonly place: Place;
   readonly era: number;
   readonly from: number;
 }
@@ -154,7 +155,7 @@ export class RemoteReader {
   endLookAhead(): LookedAhead {
     const origin = this.#origin;
     assert(origin !== undefined, 'a look ahead has begun');
-    const ahead = { ...this.#place(), era: this.#held.era, from: origin.read };
+    const ahead = { place: this.#place(), era: this.#held.era, from: origin.read };
     this.#origin = undefined;
     this.#goTo(origin);
     return ahead;
@@ -166,8 +167,8 @@ export class RemoteReader {
   }
 
   /** Takes all events that a look ahead has seen. */
-  skipTo(ahead: LookedAhead): void {
-    this.#goTo(ahead);
+  skipTo({ place }: LookedAhead): void {
+    this.#goTo(place);
     this.#held.dropRead();
   }
 
