@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { type Benchmark, value } from './benchmark.ts';
-import { attachReader, Daemon } from './daemon.ts';
+import { Daemon, endCat, startCat } from './daemon.ts';
 
 const CPUS = 2;
 const IDLE_MS = 600;
@@ -46,7 +46,7 @@ function idling(of: (idled: Idled) => number): Pick<Benchmark, 'round'> {
     async round() {
       const daemon = await Daemon.start(CPUS, '--rate', '0');
       daemon.trace(7);
-      const detach = await attachReader(daemon);
+      const cat = await startCat(daemon.path('trace_pipe'));
       try {
         await new Promise((done) => setTimeout(done, IDLE_MS)); // What the start took is over.
         const before = cpuSeconds(daemon);
@@ -54,7 +54,7 @@ function idling(of: (idled: Idled) => number): Pick<Benchmark, 'round'> {
         const cpuShare = (cpuSeconds(daemon) - before) / (IDLE_MS / 1e3);
         return { ours: of({ cpuShare, rssMib: rssMib(daemon) }) };
       } finally {
-        await detach();
+        await endCat(cat);
         await daemon.stop();
       }
     },

@@ -83,13 +83,17 @@ export class Daemon {
   }
 }
 
-/** Has a `cat` read all text, to be thrown away. Returns how to end it. */
-export async function attachReader(daemon: Daemon): Promise<() => Promise<void>> {
-  const cat = spawn('cat', [daemon.path('trace_pipe')], { stdio: 'ignore' });
+/** A `cat` that reads a pipe, to throw it away. */
+export async function startCat(pipe: string): Promise<ChildProcess> {
+  const cat = spawn('cat', [pipe], { stdio: 'ignore' });
   await once(cat, 'spawn');
-  return async () => {
-    const exited = once(cat, 'exit');
-    cat.kill();
-    await exited;
-  };
+  return cat;
+}
+
+/** Ends it, if it has not come to an end. */
+export async function endCat(cat: ChildProcess): Promise<void> {
+  if (cat.exitCode !== null) return;
+  const exited = once(cat, 'exit');
+  cat.kill();
+  await exited;
 }

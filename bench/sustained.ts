@@ -1,5 +1,5 @@
 import { type Benchmark, value } from './benchmark.ts';
-import { attachReader, Daemon, TRAPS } from './daemon.ts';
+import { Daemon, endCat, startCat, TRAPS } from './daemon.ts';
 
 const CPUS = 2;
 const BUFFER_KB = 1_024;
@@ -21,7 +21,7 @@ export const sustained: Benchmark = {
 export async function sustainedAt(rate: number): Promise<number> {
   const daemon = await Daemon.start(CPUS, ...TRAPS);
   daemon.trace(BUFFER_KB); // Before the reader, whose open would load a buffer of another size.
-  const detach = await attachReader(daemon);
+  const cat = await startCat(daemon.path('trace_pipe'));
   try {
     daemon.write('../sim/rate', `${WARM_UP.rate / CPUS}`);
     await new Promise((done) => setTimeout(done, WARM_UP.ms));
@@ -32,7 +32,7 @@ export async function sustainedAt(rate: number): Promise<number> {
     const seconds = (performance.now() - before.start) / 1e3;
     return daemon.overrun > before.lost ? 0 : count / seconds;
   } finally {
-    await detach();
+    await endCat(cat);
     await daemon.stop();
   }
 }

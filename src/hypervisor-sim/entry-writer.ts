@@ -2,10 +2,10 @@ import { assert } from '../assert.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import type { Field, FieldValue, HypEvent } from './hyp-event.ts';
 
-/** The id, a u16, before an entry's fields. */
-const ID_SIZE = 2;
+/** Every entry starts with its event's id, a u16, and ends with a whole word. */
+export const ID_SIZE = 2;
+export const WORD_SIZE = 4;
 const WORD = 2 ** 32;
-const WORD_SIZE = 4;
 const BITS = 8;
 const WORD_BITS = BITS * WORD_SIZE;
 const ID_BITS = BITS * ID_SIZE;

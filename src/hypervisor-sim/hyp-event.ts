@@ -1,7 +1,7 @@
 import { assert, defined } from '../assert.ts';
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import { type Ascii, ascii, type TraceSeq } from '../trace-seq.ts';
-import { entryWriter } from './entry-writer.ts';
+import { entryWriter, ID_SIZE, WORD_SIZE } from './entry-writer.ts';
 
 /**
  * One declaration per event, as HYP_EVENT() is in the kernel: its name, fields and print format.
@@ -35,9 +35,6 @@ export interface Field {
   readonly signed: boolean;
 }
 
-/** Every entry starts with its event's id. */
-const HEADER_SIZE = 2;
-const WORD_SIZE = 4;
 const MAX_FIELDS = 7;
 
 /** What a field's numbers are called: __print_symbolic() of the kernel. */
@@ -83,7 +80,7 @@ export function hypEvent(
   const fields = packed(types);
   assert(fields.length <= MAX_FIELDS, `${name} has at most ${MAX_FIELDS} fields`);
   const last = fields.at(-1);
-  const size = Math.ceil((last ? last.offset + last.size : HEADER_SIZE) / WORD_SIZE) * WORD_SIZE;
+  const size = Math.ceil((last ? last.offset + last.size : ID_SIZE) / WORD_SIZE) * WORD_SIZE;
   return {
     name,
     size,
@@ -120,7 +117,7 @@ const fieldNamed = (fields: readonly Field[], name: string): Field =>
   );
 
 function packed(types: Readonly<Record<string, Scalar>>): Field[] {
-  let offset = HEADER_SIZE;
+  let offset = ID_SIZE;
   return Object.entries(types).map(([name, type]) => {
     const field = { name, type, offset, ...SCALARS[type] };
     offset += field.size;

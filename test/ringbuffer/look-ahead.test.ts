@@ -1,49 +1,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { getPageImage, pageEvents } from '../../src/ringbuffer/page-image.ts';
 import type { LookedAhead } from '../../src/ringbuffer/remote-reader.ts';
-import { PAGE_SIZE } from '../../src/units.ts';
+import { type Event, eventsOn, readEvents, readPages } from '../support/read-back.ts';
 import { TASK, TestRing } from '../support/ring.ts';
 
 /** Pages of a ring that nothing here fills. */
 const LARGE = 85;
 /** Of 4 bytes and a header each. */
 const EVENTS_ON_A_PAGE = 510;
-
-interface Event {
-  readonly number: number;
-  readonly ts: number;
-  /** How many were said to be lost before it; undefined when its page had no room to say how many. */
-  readonly lost: number | undefined;
-}
-
-/** As a merge does, it has peeked one more at its end. */
-function readEvents({ reader }: TestRing, max: number): Event[] {
-  const events: Event[] = [];
-  while (reader.peek(TASK) && events.length < max) {
-    const number = reader.memory.view.getUint32(reader.payload, true);
-    events.push({ number, ts: reader.ts, lost: reader.lostEvents });
-    reader.consume();
-  }
-  return events;
-}
-
-function readPages({ reader }: TestRing, max: number): Event[] {
-  const image = new Uint8Array(PAGE_SIZE);
-  const events: Event[] = [];
-  for (let n = 0; n < max && reader.readPage(image, TASK); n++) events.push(...eventsOn(image));
-  return events;
-}
-
-function eventsOn(image: Uint8Array): Event[] {
-  const page = getPageImage(image);
-  const view = new DataView(page.data.buffer, page.data.byteOffset, page.data.length);
-  return [...pageEvents(page)].map(({ ts, at }, index) => ({
-    number: view.getUint32(at, true),
-    ts,
-    lost: index === 0 ? page.lost : 0,
-  }));
-}
 
 /** A ring of which readers look ahead now and then, and take what they saw, or let it be. */
 class LookingRing extends TestRing {
