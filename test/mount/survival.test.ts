@@ -22,6 +22,12 @@ function footprint({ child: { pid } }: Daemon): Footprint {
   };
 }
 
+/** Silent, and with all its threads running: a scenario starts anew once each of them says so. */
+async function startSettled(daemon: Daemon): Promise<void> {
+  await daemon.start('--rate', '0');
+  await daemon.sh('echo 1 > ../sim/seed');
+}
+
 async function startReaders(daemon: Daemon): Promise<Child[]> {
   const readers = Array.from({ length: READERS }, () => daemon.spawn('cat', 'trace_pipe'));
   for (const reader of readers) await daemon.blocked(reader);
@@ -30,8 +36,7 @@ async function startReaders(daemon: Daemon): Promise<Child[]> {
 
 describe('the daemon outlives its readers:', () => {
   test(`${READERS} at a time leave nothing behind`, async ({ daemon }) => {
-    await daemon.start('--rate', '0');
-    await daemon.sh('cat trace_clock');
+    await startSettled(daemon);
     const before = footprint(daemon);
     for (let round = 0; round < 2; round++) {
       const readers = await startReaders(daemon);
@@ -44,7 +49,7 @@ describe('the daemon outlives its readers:', () => {
   });
 
   test(`${CYCLES} times open, read and close leave nothing behind`, async ({ daemon }) => {
-    await daemon.start('--rate', '0');
+    await startSettled(daemon);
     const cycle = (times: number): Promise<unknown> =>
       daemon.sh(`for ((i = 0; i < ${times}; i++)); do read -r line < buffer_size_kb; done`);
     for (let part = 0; part < 4; part++) await cycle(CYCLES / 4); // The heap finds its size.
