@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemCounter } from '../src/hypervisor-sim/counter.ts';
+import { HYP_REASON } from '../src/hypervisor-sim/hyp-events.ts';
 import { Hypervisor } from '../src/hypervisor-sim/hypervisor.ts';
 import type { MachineBuffers } from '../src/hypervisor-sim/machine-memory.ts';
 import { realTime } from '../src/hypervisor-sim/machine-time.ts';
@@ -20,8 +21,8 @@ const hyp = hypervisor.cpu(cpu);
 parentPort?.on('message', async (count: number) => {
   const ns = await timeNs(() => {
     for (let n = 0; n < count; n += 2) {
-      hyp.enter('hvc');
-      hyp.exit('eret_host');
+      hyp.enter(HYP_REASON.hvc);
+      hyp.exit(HYP_REASON.eret_host);
     }
   });
   parentPort?.postMessage(ns);

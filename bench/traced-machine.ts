@@ -3,7 +3,7 @@ import { type RealMachine, switchOn } from '../src/daemon/machine.ts';
 import { TextSink } from '../src/daemon/run.ts';
 import { loadScenario } from '../src/daemon/scenarios.ts';
 import { KERNEL_THREAD } from '../src/host-task.ts';
-import { HYP_EVENTS, hypEventId } from '../src/hypervisor-sim/hyp-events.ts';
+import { HYP_EVENTS, HYP_REASON, hypEventId } from '../src/hypervisor-sim/hyp-events.ts';
 import { RemoteBuffer } from '../src/ringbuffer/remote-buffer.ts';
 import { KIB } from '../src/units.ts';
 import { timeNs } from './benchmark.ts';
@@ -41,8 +41,8 @@ export class TracedMachine {
   write(cpu: number, count: number): void {
     const hyp = this.machine.hypervisor.cpu(cpu);
     for (let n = 0; n < count; n += 2) {
-      hyp.enter('hvc');
-      hyp.exit('eret_host');
+      hyp.enter(HYP_REASON.hvc);
+      hyp.exit(HYP_REASON.eret_host);
     }
   }
 }

@@ -1,4 +1,4 @@
-import { REASONS } from '../hypervisor-sim/hyp-events.ts';
+import { HYP_REASON, HYP_REASON_NAMES } from '../hypervisor-sim/hyp-events.ts';
 import { HYPERCALL_NAMES, HYPERCALLS } from '../hypervisor-sim/hypercalls.ts';
 import type { Hypervisor } from '../hypervisor-sim/hypervisor.ts';
 import type { TrapCount, TrapStats } from '../hypervisor-sim/trap-stats.ts';
@@ -14,7 +14,10 @@ export function statsTable(hypervisor: Hypervisor, counterHz: number): string {
       cycles: a.cycles + b.cycles,
     }));
   const rows = [
-    ...REASONS.map((reason) => ({ name: reason, ...sum((stats) => stats.trap(reason)) })),
+    ...HYP_REASON_NAMES.map((name) => ({
+      name,
+      ...sum((stats) => stats.trap(HYP_REASON[name])),
+    })),
     ...HYPERCALL_NAMES.map((name) => ({
       name,
       ...sum((stats) => stats.hypercall(HYPERCALLS[name].id)),

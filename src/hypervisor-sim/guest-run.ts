@@ -11,7 +11,7 @@ import {
   putExit,
 } from './host-structs.ts';
 import type { HypCpu } from './hyp-cpu.ts';
-import { vcpuIllegalTrap } from './hyp-events.ts';
+import { HYP_REASON, vcpuIllegalTrap } from './hyp-events.ts';
 import { COST_NS } from './machine-time.ts';
 import type { LoadedVcpu } from './vm-table.ts';
 
@@ -42,9 +42,9 @@ export function runVcpu(hyp: HypCpu, loaded: LoadedVcpu): number {
   hyp.pcpu.vcpu = vcpu.pid;
   const guest = new GuestCpu(hyp, loaded);
   for (;;) {
-    hyp.exit('eret_guest');
+    hyp.exit(HYP_REASON.eret_guest);
     const trap = guest.run();
-    hyp.enter('guest_exit');
+    hyp.enter(HYP_REASON.guest_exit);
     const exit = trap.kind === 'irq' ? NO_EXIT : handleTrap(hyp, loaded, trap);
     if (exit === undefined) continue;
     hyp.pcpu.vcpu = 0;

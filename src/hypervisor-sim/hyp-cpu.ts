@@ -5,13 +5,13 @@ import { HostDevices } from './host-devices.ts';
 import type { HypAddressSpace } from './hyp-address-space.ts';
 import type { FieldValue, HypEvent } from './hyp-event.ts';
 import {
+  HYP_REASON,
+  type HypReason,
   hypEnter,
   hypExit,
   hypPrintk,
   iommuIdmap,
   iommuIdmapComplete,
-  type Reason,
-  reasonNumber,
 } from './hyp-events.ts';
 import { PRINTK_FORMATS, type PrintkFormat } from './hyp-printk.ts';
 import type { HypTraceBuffer, Tracepoint } from './hyp-trace-buffer.ts';
@@ -90,14 +90,14 @@ export class HypCpu {
   }
 
   /** Comes into the hypervisor. */
-  enter(reason: Reason): void {
+  enter(reason: HypReason): void {
     this.time.spend(COST_NS.contextSwitch);
-    this.trace.emit(this.cpu, this.#hypEnter, reasonNumber(reason), this.pcpu.vcpu);
+    this.trace.emit(this.cpu, this.#hypEnter, reason, this.pcpu.vcpu);
   }
 
   /** Leaves it, for the host, a guest or the firmware. */
-  exit(reason: Reason): void {
-    this.trace.emit(this.cpu, this.#hypExit, reasonNumber(reason), this.pcpu.vcpu);
+  exit(reason: HypReason): void {
+    this.trace.emit(this.cpu, this.#hypExit, reason, this.pcpu.vcpu);
     this.time.spend(COST_NS.contextSwitch);
   }
 
@@ -132,10 +132,10 @@ export class HypCpu {
 
   /** What the firmware or the secure world does for this CPU, out of the hypervisor. */
   outside<T>(work: () => T): T {
-    this.exit('smc');
+    this.exit(HYP_REASON.smc);
     this.time.spend(COST_NS.smc);
     const result = work();
-    this.enter('smc');
+    this.enter(HYP_REASON.smc);
     return result;
   }
 

@@ -1,24 +1,21 @@
 import { type HypEvent, hypEvent } from './hyp-event.ts';
 import { PRINTK_FORMATS } from './hyp-printk.ts';
 
-/** Why a CPU went into the hypervisor or out of it, by number: enum hyp_enter_exit_reason. */
-export const REASONS = [
-  'smc',
-  'hvc',
-  'sys',
-  'psci',
-  'host_abort',
-  'guest_exit',
-  'eret_host',
-  'eret_guest',
-] as const;
-export type Reason = (typeof REASONS)[number];
+/** Why a CPU went into the hypervisor or out of it: enum hyp_enter_exit_reason. */
+export const HYP_REASON = {
+  smc: 0,
+  hvc: 1,
+  sys: 2,
+  psci: 3,
+  host_abort: 4,
+  guest_exit: 5,
+  eret_host: 6,
+  eret_guest: 7,
+} as const;
+export type HypReason = (typeof HYP_REASON)[keyof typeof HYP_REASON];
 
-const REASON_NUMBERS = Object.fromEntries(
-  REASONS.map((reason, number) => [reason, number]),
-) as Readonly<Record<Reason, number>>;
-
-export const reasonNumber = (reason: Reason): number => REASON_NUMBERS[reason];
+/** What traces call them, in the order of their numbers. */
+export const HYP_REASON_NAMES = Object.keys(HYP_REASON) as readonly (keyof typeof HYP_REASON)[];
 
 const declared: HypEvent[] = [];
 
@@ -29,7 +26,7 @@ function declare(...declaration: Parameters<typeof hypEvent>): HypEvent {
   return event;
 }
 
-const reason = { field: 'reason', symbols: REASONS };
+const reason = { field: 'reason', symbols: HYP_REASON_NAMES };
 
 /** The CPU entered the hypervisor; `vcpu` is the pid of the vCPU's thread that ran, or 0. */
 export const hypEnter = declare(

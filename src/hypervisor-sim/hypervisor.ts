@@ -4,7 +4,7 @@ import type { Access } from './esr.ts';
 import { type SmcResult, smcResult } from './firmware.ts';
 import { handleHostMemAbort, isMappedForHost } from './host-mem-abort.ts';
 import { HypCpu } from './hyp-cpu.ts';
-import { hostFfaCall, hostHcall, hostSmc, type Reason } from './hyp-events.ts';
+import { HYP_REASON, type HypReason, hostFfaCall, hostHcall, hostSmc } from './hyp-events.ts';
 import { HypTraceBuffer } from './hyp-trace-buffer.ts';
 import {
   HYPERCALLS,
@@ -109,7 +109,7 @@ export class Hypervisor {
 
   /** HVC on `cpu` with a function id, as a host may issue it. */
   hvc(cpu: number, id: number, ...args: Register[]): HypercallResult {
-    return this.#trap(cpu, 'hvc', (hyp) => {
+    return this.#trap(cpu, HYP_REASON.hvc, (hyp) => {
       this.time.spend(COST_NS.hypercall);
       const result = handleHypercall(hyp, id, args);
       const invalid = result.x0 !== SMCCC_RET_SUCCESS;
@@ -132,7 +132,7 @@ export class Hypervisor {
    * to the firmware as it is. Undefined when the CPU powered down, and does not return from here.
    */
   smc(cpu: number, id: number, x1 = 0, x2 = 0, x3 = 0): SmcResult | undefined {
-    return this.#trap(cpu, 'smc', (hyp) => {
+    return this.#trap(cpu, HYP_REASON.smc, (hyp) => {
       const answer = isPsci(id)
         ? hostPsciCall(hyp, id, x1, x2)
         : isFfa(id)
@@ -158,7 +158,7 @@ export class Hypervisor {
   /** The host touches a physical address. Returns whether it may; traps only if it must. */
   hostAccess(cpu: number, phys: number, access: Access): boolean {
     if (isMappedForHost(this.cpu(cpu), phys)) return true;
-    return this.#trap(cpu, 'host_abort', (hyp) => {
+    return this.#trap(cpu, HYP_REASON.host_abort, (hyp) => {
       this.time.spend(COST_NS.pageTable);
       const allowed = handleHostMemAbort(hyp, phys, access);
       return { result: allowed, failed: !allowed };
@@ -167,7 +167,7 @@ export class Hypervisor {
 
   /** The host uses a system register that traps to the hypervisor. */
   sysreg(cpu: number): void {
-    this.#trap(cpu, 'sys', () => ({ result: undefined, failed: false }));
+    this.#trap(cpu, HYP_REASON.sys, () => ({ result: undefined, failed: false }));
   }
 
   /** A CPU that was told to come up does: PSCI's entry point. False when it was not. */
@@ -179,7 +179,7 @@ export class Hypervisor {
       if (hyp.pcpu.power !== POWER_PENDING) return false; // Another thread was faster.
       hyp.startTiming();
       psciCpuEntry(hyp);
-      hyp.stats.countTrap('psci', false, hyp.timedCycles);
+      hyp.stats.countTrap(HYP_REASON.psci, false, hyp.timedCycles);
       return true;
     } finally {
       this.#cease(hyp);
@@ -194,7 +194,7 @@ export class Hypervisor {
     this.trace.waitForWriters();
   }
 
-  #trap<T>(cpu: number, reason: Reason, handle: (hyp: HypCpu) => Outcome<T>): T {
+  #trap<T>(cpu: number, reason: HypReason, handle: (hyp: HypCpu) => Outcome<T>): T {
     const hyp = this.cpu(cpu);
     this.#become(hyp);
     try {
@@ -203,7 +203,7 @@ export class Hypervisor {
       hyp.enter(reason);
       const { result, failed, poweredDown } = handle(hyp);
       hyp.stats.countTrap(reason, failed, hyp.timedCycles);
-      if (!poweredDown) hyp.exit('eret_host');
+      if (!poweredDown) hyp.exit(HYP_REASON.eret_host);
       return result;
     } finally {
       this.#cease(hyp);

@@ -1,7 +1,7 @@
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
 import { type SmcResult, smcResult } from './firmware.ts';
 import type { HypCpu } from './hyp-cpu.ts';
-import { psciMemProtect } from './hyp-events.ts';
+import { HYP_REASON, psciMemProtect } from './hyp-events.ts';
 import { COST_NS } from './machine-time.ts';
 import { PSCI_NOT_SUPPORTED, PSCI_POWER_DOWN, SMC_FUNCTIONS } from './smccc.ts';
 import { TICKET_LOCK_SIZE, TicketLock } from './ticket-lock.ts';
@@ -35,7 +35,7 @@ export function hostPsciCall(
 }
 
 function powerDown(hyp: HypCpu, id: number, x1: number): undefined {
-  hyp.exit('smc');
+  hyp.exit(HYP_REASON.smc);
   hyp.time.spend(COST_NS.powerDown);
   hyp.firmware.call(hyp.cpu, id, x1);
 }
@@ -43,9 +43,9 @@ function powerDown(hyp: HypCpu, id: number, x1: number): undefined {
 /** A CPU comes up, switched on or resumed: the firmware starts it in the hypervisor. */
 export function psciCpuEntry(hyp: HypCpu): void {
   hyp.pcpu.enterByPsci();
-  hyp.enter('psci');
+  hyp.enter(HYP_REASON.psci);
   hyp.printk('cpu %llu is up', hyp.cpu);
-  hyp.exit('psci');
+  hyp.exit(HYP_REASON.psci);
 }
 
 const COUNT = TICKET_LOCK_SIZE;

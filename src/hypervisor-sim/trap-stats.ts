@@ -1,5 +1,5 @@
 import type { SharedMemory } from '../ringbuffer/shared-memory.ts';
-import { REASONS, type Reason, reasonNumber } from './hyp-events.ts';
+import { HYP_REASON_NAMES, type HypReason } from './hyp-events.ts';
 
 /**
  * What a CPU did in the hypervisor, written by that CPU alone. An entry for each hypercall by its
@@ -14,7 +14,7 @@ const ENTRY_SIZE = 24;
 
 /** More than the host's table has. */
 export const MAX_HYPERCALLS = 64;
-export const TRAP_STATS_SIZE = (MAX_HYPERCALLS + REASONS.length) * ENTRY_SIZE;
+export const TRAP_STATS_SIZE = (MAX_HYPERCALLS + HYP_REASON_NAMES.length) * ENTRY_SIZE;
 
 export interface TrapCount {
   readonly calls: number;
@@ -36,16 +36,16 @@ export class TrapStats {
     this.#count(id, failed, cycles);
   }
 
-  countTrap(reason: Reason, failed: boolean, cycles: number): void {
-    this.#count(MAX_HYPERCALLS + reasonNumber(reason), failed, cycles);
+  countTrap(reason: HypReason, failed: boolean, cycles: number): void {
+    this.#count(MAX_HYPERCALLS + reason, failed, cycles);
   }
 
   hypercall(id: number): TrapCount {
     return this.#read(id);
   }
 
-  trap(reason: Reason): TrapCount {
-    return this.#read(MAX_HYPERCALLS + reasonNumber(reason));
+  trap(reason: HypReason): TrapCount {
+    return this.#read(MAX_HYPERCALLS + reason);
   }
 
   #count(index: number, failed: boolean, cycles: number): void {

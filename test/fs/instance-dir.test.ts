@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { HYP_REASON } from '../../src/hypervisor-sim/hyp-events.ts';
 import { getPageImage, pageEvents } from '../../src/ringbuffer/page-image.ts';
 import { NS_PER_MS, PAGE_SIZE } from '../../src/units.ts';
 import { TestMachine } from '../support/machine.ts';
@@ -73,11 +74,11 @@ describe('an instance’s events', () => {
     await machine.write('selftest_event', '1');
     hyp.pcpu.acquire();
     hyp.pcpu.vcpu = 1029;
-    hyp.exit('eret_guest');
+    hyp.exit(HYP_REASON.eret_guest);
     machine.tick(200 * NS_PER_MS);
-    hyp.enter('guest_exit');
+    hyp.enter(HYP_REASON.guest_exit);
     hyp.pcpu.vcpu = 0;
-    hyp.exit('eret_host');
+    hyp.exit(HYP_REASON.eret_host);
     hyp.pcpu.release();
     machine.cpu = 0; // Where the reader makes its hypercalls.
 

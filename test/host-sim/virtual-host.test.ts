@@ -7,7 +7,7 @@ import { RawSink, type RunOptions, run, TextSink } from '../../src/daemon/run.ts
 import { loadScenario, scenarioNames } from '../../src/daemon/scenarios.ts';
 import { statsTable } from '../../src/daemon/stats-table.ts';
 import { VirtualHost } from '../../src/host-sim/virtual-host.ts';
-import { HYP_EVENTS, hypEventId } from '../../src/hypervisor-sim/hyp-events.ts';
+import { HYP_EVENTS, HYP_REASON, hypEventId } from '../../src/hypervisor-sim/hyp-events.ts';
 import { getPageImage, pageEvents } from '../../src/ringbuffer/page-image.ts';
 import { MIB, NS_PER_MS, NS_PER_US, PAGE_SIZE } from '../../src/units.ts';
 import { TraceChecker } from '../support/trace-checker.ts';
@@ -179,7 +179,7 @@ describe('virtual time', () => {
     host.suspend(5_000 * NS_PER_MS);
     expect(time.now).toBe(5_001 * NS_PER_MS);
     expect(hypervisor.trace.passed - before).toBeLessThan(10); // SYSTEM_SUSPEND, and PSCI's entry.
-    expect(hypervisor.cpu(0).stats.trap('psci').calls).toBe(1);
+    expect(hypervisor.cpu(0).stats.trap(HYP_REASON.psci).calls).toBe(1);
     host.advance(NS_PER_MS);
     expect(hypervisor.trace.passed).toBeGreaterThan(before + 1_000);
   });
