@@ -80,18 +80,22 @@ export class TraceClock {
    * boot; from there on the nearest that a double can hold, in steps of 2 ns, then 4.
    */
   now(): number {
-    if (this.#memory.glance(this.#at + UPDATES) !== this.#updates)
-      this.#look(this.#memory.load(this.#at + UPDATES));
+    if (this.#memory.readOnce(this.#at + UPDATES) !== this.#updates) this.#look();
     const cycles = this.#counter();
     const elapsed = cycles - this.#epochCyc;
-    if (!(elapsed >= 0 && elapsed < FAST_CYCLES)) return this.#exactly(cycles);
-
     // The product has up to 68 bits, so it is rounded. But no rounding goes past a whole number; so
     // unless it has come to one, what is left of the point is right.
     const product = elapsed * this.#ratio;
     const ns = Math.floor(product);
-    if (product > ns || this.#isWhole) return ns + this.#epochNs;
-    return this.#inHalves(elapsed) + this.#epochNs;
+    const isRight = product > ns || this.#isWhole;
+    if (elapsed >= 0 && elapsed < FAST_CYCLES && isRight) return ns + this.#epochNs;
+    return this.#slowly(cycles);
+  }
+
+  #slowly(cycles: number): number {
+    const elapsed = cycles - this.#epochCyc;
+    if (elapsed >= 0 && elapsed < FAST_CYCLES) return this.#inHalves(elapsed) + this.#epochNs;
+    return this.#exactly(cycles);
   }
 
   /** Multiplies the halves of `elapsed`, each product below 2^53: exact, and a little slower. */
@@ -103,8 +107,9 @@ export class TraceClock {
     return Math.floor(product * this.#scale);
   }
 
-  /** Reads the bank that so many updates have left to count, once for each of them. */
-  #look(updates: number): void {
+  /** Reads the bank that counts now, once for each update. */
+  #look(): void {
+    const updates = this.#memory.load(this.#at + UPDATES);
     const bank = this.#bankOf(updates);
     const { view } = this.#memory;
     this.#updates = updates;

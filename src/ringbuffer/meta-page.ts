@@ -25,8 +25,6 @@ const PAGES_LOST = 64;
 const PAGES_TOUCHED = 72;
 const STRUCT_LEN = 80;
 
-const WORD = 2 ** 32;
-
 /** `nrPages` counts the reader page too. */
 export function initMetaPage(memory: SharedMemory, meta: number, nrPages: number): void {
   memory.fill(meta, STRUCT_LEN);
@@ -42,15 +40,14 @@ export function resetMetaCounters(memory: SharedMemory, meta: number): void {
     memory.store64(meta + counter, 0n);
 }
 
-/** Ring side, at each commit. Keeps off 64-bit stores, which allocate, except once in 2^32. */
+/**
+ * Ring side, at each commit. Keeps off 64-bit stores, which allocate, except once in 2^32. Who counts
+ * an event before it sees the commit finds nothing yet, and comes again.
+ */
 export function incrementEntries(memory: SharedMemory, meta: number): void {
-  const low = memory.view.getUint32(meta + ENTRIES, true) + 1;
-  if (low < WORD) memory.store(meta + ENTRIES, low);
-  else
-    memory.store64(
-      meta + ENTRIES,
-      BigInt(memory.view.getUint32(meta + ENTRIES + 4, true) + 1) << 32n,
-    );
+  const low = (memory.own(meta + ENTRIES) + 1) | 0;
+  if (low !== 0) memory.writeOnce(meta + ENTRIES, low);
+  else memory.store64(meta + ENTRIES, memory.load64(meta + ENTRIES) + 1n);
 }
 
 /** Ring side, when a page of `entries` unread events is about to be overwritten. */

@@ -1,7 +1,8 @@
 /**
  * Memory that several threads see. Plain accessors (`view`) are for bytes that one side owns for
  * the moment; `load`, `store` and `compareExchange` are sequentially consistent and are the only
- * way in which one side tells the other that something has changed; a `glance` may notice it.
+ * way in which one side hands the other anything. `readOnce` and `writeOnce` are for a word that
+ * nothing else goes with: the kernel's READ_ONCE() and WRITE_ONCE().
  *
  * Every algorithm of this folder goes through them, so that a test can run another thread's part
  * between any two of its steps. Addresses are byte offsets, aligned to what is accessed.
@@ -37,8 +38,16 @@ export class SharedMemory {
    * A 32-bit word as it was a moment ago, at a tenth of what a `load` takes: to notice that another
    * thread has changed it, and then to `load` it before anything else is read that goes with it.
    */
-  glance(at: number): number {
+  readOnce(at: number): number {
     return this.#words[at >>> 2] as number;
+  }
+
+  /**
+   * Replaces a 32-bit word that others may `load`, at a tenth of what a `store` takes: they see it
+   * by the next `store` at the latest, and what was stored before perhaps after it.
+   */
+  writeOnce(at: number, value: number): void {
+    this.#words[at >>> 2] = value;
   }
 
   /** A 32-bit word, as a signed number. */

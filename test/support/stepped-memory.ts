@@ -2,7 +2,7 @@ import { SharedMemory } from '../../src/ringbuffer/shared-memory.ts';
 
 /**
  * Shared memory that lets another thread's part run between any two steps of this one's. A step
- * is an atomic access: what happens between two of them no other thread can tell apart.
+ * is an access that another thread's part may see: what happens between two of them it cannot.
  */
 export class Steps {
   #count = 0;
@@ -10,7 +10,7 @@ export class Steps {
   #intruder: () => void = () => {};
   #preempted = false;
 
-  /** Runs `body`, and before its `step`-th atomic access, all of `intruder`. */
+  /** Runs `body`, and before its `step`-th step, all of `intruder`. */
   preempt<T>(step: number, intruder: () => void, body: () => T): { preempted: boolean; result: T } {
     this.#count = 0;
     this.#at = step;
@@ -47,9 +47,14 @@ export class SteppedMemory extends SharedMemory {
     this.#steps = steps;
   }
 
-  override glance(at: number): number {
+  override readOnce(at: number): number {
     this.#steps.step();
-    return super.glance(at);
+    return super.readOnce(at);
+  }
+
+  override writeOnce(at: number, value: number): void {
+    this.#steps.step();
+    super.writeOnce(at, value);
   }
 
   override load(at: number): number {
