@@ -7,7 +7,7 @@ import { TracedMachine } from './traced-machine.ts';
 
 const EVENTS = 150_000;
 const BUFFER_KB = 512;
-const WARM_UPS = 2;
+const WARM_UPS = 8;
 /** By turns; of each the fastest counts, as the machine's other tenants only ever slow it down. */
 const TURNS = 4;
 const TSX = new URL('../scripts/tsx-register.mjs', import.meta.url);

@@ -7,8 +7,8 @@ import type { Counter } from './trace-clock.ts';
  * performance.now() counts from the start of its thread; all of them take about as long.
  */
 export function monotonicNs(): number {
-  const [seconds, ns] = hrtime();
-  return seconds * NS_PER_S + ns;
+  const time = hrtime();
+  return time[0] * NS_PER_S + time[1];
 }
 
 /** A counter of `hz` that was switched on at `switchedOnNs` of CLOCK_MONOTONIC. */

@@ -58,8 +58,8 @@ export interface HypEvent {
   readonly fields: readonly Field[];
   /** The kernel's print_fmt: the format in quotes and its arguments, for tools to evaluate. */
   readonly printFmt: string;
-  /** Writes the entry at `at`; one value a field, in the order of the declaration. */
-  write(to: SharedMemory, at: number, id: number, ...values: FieldValue[]): void;
+  /** Writes the entry at `at`; one value a field, in the order of the declaration, and 0 for none. */
+  write(to: SharedMemory, at: number, id: number, ...values: (FieldValue | undefined)[]): void;
   /** The fields of the entry at `at`, in the order of the declaration. */
   values(from: SharedMemory, at: number): FieldValue[];
   /** Appends the fields of the entry at `at`, as its print format says. */

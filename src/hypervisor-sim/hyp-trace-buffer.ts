@@ -68,13 +68,13 @@ export class HypTraceBuffer {
   emit(
     cpu: number,
     { event, id, enabled }: Tracepoint,
-    a: FieldValue = 0,
-    b: FieldValue = 0,
-    c: FieldValue = 0,
-    d: FieldValue = 0,
-    e: FieldValue = 0,
-    f: FieldValue = 0,
-    g: FieldValue = 0,
+    a?: FieldValue,
+    b?: FieldValue,
+    c?: FieldValue,
+    d?: FieldValue,
+    e?: FieldValue,
+    f?: FieldValue,
+    g?: FieldValue,
   ): void {
     this.passed++;
     if (this.#hyp.own(enabled) === 0) return; // An event more or less: no order is needed.

@@ -47,10 +47,8 @@ export const alignedPayload = (length: number): number => (length + WORD_SIZE - 
 /** What an event of `length` bytes of payload takes on the page, without a TIME_EXTEND. */
 export function eventSize(length: number): number {
   const payload = alignedPayload(length);
-  return EVENT_HEADER_SIZE + lengthWordSize(payload) + payload;
+  return EVENT_HEADER_SIZE + (payload > LONGEST_PLAIN ? WORD_SIZE : 0) + payload;
 }
-
-const lengthWordSize = (payload: number): number => (payload <= LONGEST_PLAIN ? 0 : WORD_SIZE);
 
 /** Memory of either kind. */
 type Viewed = Pick<SharedMemory, 'view'>;
@@ -63,10 +61,12 @@ export function putEventHeader(
   timeDelta: number,
 ): number {
   const payload = alignedPayload(length);
-  if (lengthWordSize(payload) === 0) {
-    memory.view.setUint32(at, packHeader(payload >>> WORD_BITS, timeDelta), true);
-    return at + EVENT_HEADER_SIZE;
-  }
+  if (payload > LONGEST_PLAIN) return putLongHeader(memory, at, payload, timeDelta);
+  memory.view.setUint32(at, packHeader(payload >>> WORD_BITS, timeDelta), true);
+  return at + EVENT_HEADER_SIZE;
+}
+
+function putLongHeader(memory: Viewed, at: number, payload: number, timeDelta: number): number {
   memory.view.setUint32(at, packHeader(0, timeDelta), true);
   memory.view.setUint32(at + EVENT_HEADER_SIZE, payload + 4, true);
   return at + EVENT_HEADER_SIZE + 4;

@@ -30,9 +30,11 @@ export type LinkKind = typeof NORMAL | typeof HEAD | typeof HEAD_MOVING;
 export const BPAGE_SIZE = 48;
 const LINK = 0;
 const PREV = 8;
-const PAGE = 16;
-const WRITE = 24;
-const ENTRIES = 28;
+/** Where the data page is. */
+export const BPAGE_PAGE = 16;
+/** The writer's own: bytes of data in use and how many events, the one being written included. */
+export const BPAGE_WRITE = 24;
+export const BPAGE_ENTRIES = 28;
 const ID = 32;
 
 const KIND_BITS = 2;
@@ -51,6 +53,9 @@ export const linkNext = (link: number): number => (link >>> KIND_BITS) & ID_MASK
 export const linkTurn = (link: number): number => link >>> TURN_SHIFT;
 export const linkKind = (link: number): LinkKind => (link & KIND_MASK) as LinkKind;
 
+/** Where the record of a page is, of those that start at `base`. */
+export const bpageAt = (base: number, id: number): number => base + id * BPAGE_SIZE;
+
 /** The records of one ring, as a view; `base` is where the record of page 0 starts. */
 export class BufferPages {
   readonly #memory: SharedMemory;
@@ -64,13 +69,13 @@ export class BufferPages {
   init(id: number, page: number): void {
     assert(id <= ID_MASK, 'a link has room for the id');
     this.#memory.view.setUint32(this.#at(id, ID), id, true);
-    this.#memory.view.setUint32(this.#at(id, PAGE), page, true);
+    this.#memory.view.setUint32(this.#at(id, BPAGE_PAGE), page, true);
     this.clear(id);
   }
 
   /** Where the page's data page is. */
   page(id: number): number {
-    return this.#memory.view.getUint32(this.#at(id, PAGE), true);
+    return this.#memory.own(this.#at(id, BPAGE_PAGE));
   }
 
   link(id: number): number {
@@ -104,20 +109,8 @@ export class BufferPages {
     this.#memory.store(this.#at(id, PREV), prev);
   }
 
-  /** Bytes of data in use, the event being written included. Writer's side only. */
-  write(id: number): number {
-    return this.#memory.view.getUint32(this.#at(id, WRITE), true);
-  }
-
   entries(id: number): number {
-    return this.#memory.view.getUint32(this.#at(id, ENTRIES), true);
-  }
-
-  /** Accounts for one more event, which ends at `write`. Returns that. */
-  append(id: number, write: number): number {
-    this.#memory.view.setUint32(this.#at(id, WRITE), write, true);
-    this.#memory.view.setUint32(this.#at(id, ENTRIES), this.entries(id) + 1, true);
-    return write;
+    return this.#memory.own(this.#at(id, BPAGE_ENTRIES));
   }
 
   /**
@@ -137,11 +130,11 @@ export class BufferPages {
   }
 
   clear(id: number): void {
-    this.#memory.view.setUint32(this.#at(id, WRITE), 0, true);
-    this.#memory.view.setUint32(this.#at(id, ENTRIES), 0, true);
+    this.#memory.view.setUint32(this.#at(id, BPAGE_WRITE), 0, true);
+    this.#memory.view.setUint32(this.#at(id, BPAGE_ENTRIES), 0, true);
   }
 
   #at(id: number, field: number): number {
-    return this.#base + id * BPAGE_SIZE + field;
+    return bpageAt(this.#base, id) + field;
   }
 }

@@ -2,7 +2,7 @@
  * The state of one CPU's ring, private to the ring's side: the kernel's struct
  * simple_rb_per_cpu.
  *
- *       0 i32 status          12 u32 readerPage      24 u32 bpages, where the records are
+ *       0 i32 RingStatus      12 u32 readerPage      24 u32 bpages, where the records are
  *       4 u32 nrPages         16 u32 headPage        32 f64 writeStamp, ns
  *       8 u32 tailPage        20 u32 meta            40 f64 lastOverrun, events
  */
@@ -20,8 +20,3 @@ export const LAST_OVERRUN = 40;
  * together, wherever the memory begins. Two CPUs took 3 times as long when they were.
  */
 export const RING_STATE_SIZE = 256;
-
-/** Nobody may write; READY and WRITING only ever alternate while the ring is enabled. */
-export const UNAVAILABLE = 0;
-export const READY = 1;
-export const WRITING = 2;

@@ -17,7 +17,18 @@ import {
   publishReader,
   resetMetaCounters,
 } from './meta-page.ts';
-import { BufferPages, HEAD, HEAD_MOVING, linkNext, linkTurn, NORMAL } from './page-link.ts';
+import {
+  BPAGE_ENTRIES,
+  BPAGE_PAGE,
+  BPAGE_WRITE,
+  BufferPages,
+  bpageAt,
+  HEAD,
+  HEAD_MOVING,
+  linkNext,
+  linkTurn,
+  NORMAL,
+} from './page-link.ts';
 import {
   BPAGES,
   HEAD_PAGE,
@@ -25,26 +36,19 @@ import {
   META,
   NR_PAGES,
   READER_PAGE,
-  READY,
   STATUS,
   TAIL_PAGE,
-  UNAVAILABLE,
   WRITE_STAMP,
-  WRITING,
 } from './ring-state.ts';
+import { RingStatus } from './ring-status.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 /** The reader page and the smallest ring in which the head can move past a page. */
 export const MIN_PAGES = 3;
 /** reserve() found no ring that may be written. */
 export const NOT_RESERVED = -1;
-
 /** How often a swap starts again after losing the head to the writer. */
 const SWAP_ATTEMPTS = 8;
-/** After so many looks at a writer with an open event its thread may have the CPU; at last, it died. */
-const SPINS_BEFORE_SLEEP = 1_000;
-const SLEEP_MS = 0.05;
-const MAX_LOOKS = 200_000;
 
 export interface RingPages {
   /** Where the meta page is. */
@@ -55,7 +59,7 @@ export interface RingPages {
   readonly bpages: number;
 }
 
-/** The time of an event, in ns; read while the ring is WRITING. */
+/** The time of an event, in ns; read while the writer has the event open. */
 export interface TimeSource {
   now(): number;
 }
@@ -71,6 +75,7 @@ export class SimpleRingBuffer {
   readonly #ram: SharedMemory;
   readonly #state: SharedMemory;
   readonly #at: number;
+  readonly #status: RingStatus;
   #records: BufferPages;
   #recordsAt = 0;
   /** The page of the writer's open event, and where on it the event ends. */
@@ -82,6 +87,7 @@ export class SimpleRingBuffer {
     this.#ram = ram;
     this.#state = state;
     this.#at = at;
+    this.#status = new RingStatus(state, at + STATUS);
     this.#records = new BufferPages(ram, 0);
   }
 
@@ -122,46 +128,54 @@ export class SimpleRingBuffer {
 
   /**
    * Writer only. Opens an event of `length` bytes and returns where its payload goes, or
-   * NOT_RESERVED. The owner must write the payload and then `commit`.
+   * NOT_RESERVED. The owner must write the payload and then `commit`. What this calls has less
+   * bytecode in all, the clock included, than V8 puts into one function.
    */
   reserve(length: number, clock: TimeSource): number {
-    if (!this.#state.compareExchange(this.#at + STATUS, READY, WRITING)) return NOT_RESERVED;
+    const state = this.#state;
+    const ram = this.#ram;
+    const ring = this.#at;
+    if (!this.#status.tryOpen()) return NOT_RESERVED;
 
     // A clock that was set back must not turn the delta, which has no sign, into centuries.
-    const writeStamp = this.#state.view.getFloat64(this.#at + WRITE_STAMP, true);
+    const writeStamp = state.view.getFloat64(ring + WRITE_STAMP, true);
     const ts = Math.max(clock.now(), writeStamp);
     const delta = ts - writeStamp;
     const size = eventSize(length);
     const extend = delta >= TIME_DELTA_LIMIT ? TIME_EXTEND_SIZE : 0;
-    assert(size <= PAGE_DATA_SIZE, 'an event fits on a page');
 
-    const bpages = this.#bpages;
-    let tail = this.#own(TAIL_PAGE);
-    let write = bpages.write(tail);
+    const bpages = state.own(ring + BPAGES);
+    const tail = state.own(ring + TAIL_PAGE);
+    let bpage = bpageAt(bpages, tail);
+    let write = ram.own(bpage + BPAGE_WRITE);
     if (write + size + extend > PAGE_DATA_SIZE) {
-      tail = this.#moveTail(tail);
+      assert(size <= PAGE_DATA_SIZE, 'an event fits on a page');
+      bpage = bpageAt(bpages, this.#moveTail(tail));
       write = 0;
     }
-    const page = bpages.page(tail);
+    // The first event of a page has the page's time stamp, so it never needs a TIME_EXTEND.
+    const isFirst = write === 0;
+    const end = write + size + (isFirst ? 0 : extend);
+    const page = ram.own(bpage + BPAGE_PAGE);
     const at = page + PAGE_DATA + write;
-    this.#state.view.setFloat64(this.#at + WRITE_STAMP, ts, true);
     this.#openPage = page;
-    if (write === 0) {
-      // The first event of a page has the page's time stamp, so it never needs a TIME_EXTEND.
-      setPageTimeStamp(this.#ram, page, ts);
-      this.#openEnd = bpages.append(tail, size);
-      return putEventHeader(this.#ram, at, length, 0);
+    this.#openEnd = end;
+    state.view.setFloat64(ring + WRITE_STAMP, ts, true);
+    ram.view.setInt32(bpage + BPAGE_WRITE, end, true);
+    ram.view.setInt32(bpage + BPAGE_ENTRIES, ram.own(bpage + BPAGE_ENTRIES) + 1, true);
+    if (isFirst) {
+      setPageTimeStamp(ram, page, ts);
+      return putEventHeader(ram, at, length, 0);
     }
-    this.#openEnd = bpages.append(tail, write + extend + size);
-    if (extend === 0) return putEventHeader(this.#ram, at, length, delta);
-    return putEventHeader(this.#ram, putTimeExtend(this.#ram, at, delta), length, 0);
+    if (extend === 0) return putEventHeader(ram, at, length, delta);
+    return putEventHeader(ram, putTimeExtend(ram, at, delta), length, 0);
   }
 
   /** Writer only. Shows the reserved event to the reader. */
   commit(): void {
     publishCommit(this.#ram, this.#openPage, this.#openEnd);
-    incrementEntries(this.#ram, this.#own(META)); // After the commit: who counts it can read it.
-    this.#state.store(this.#at + STATUS, READY);
+    incrementEntries(this.#ram, this.#own(META));
+    this.#status.close();
   }
 
   #moveTail(tail: number): number {
@@ -220,27 +234,20 @@ export class SimpleRingBuffer {
     return this.#bpages.findHead(this.#get(HEAD_PAGE), this.#get(NR_PAGES));
   }
 
-  /** Lets the writer in. */
+  /** Lets the writer in. @throws ErrnoError ENODEV without a buffer. */
   enable(): void {
     this.#assertLoaded();
-    this.#state.compareExchange(this.#at + STATUS, UNAVAILABLE, READY);
+    this.#status.enable();
   }
 
   /** Keeps the writer out, and waits for an event that it has open. Returns whether it was in. */
   disable(): boolean {
-    while (!this.#state.compareExchange(this.#at + STATUS, READY, UNAVAILABLE)) {
-      if (this.#get(STATUS) === UNAVAILABLE) return false;
-      this.waitForWriter();
-    }
-    return true;
+    return this.#status.disable();
   }
 
   /** Waits for an event that the writer has open now; it may open the next one at once. */
   waitForWriter(): void {
-    for (let looks = 0; this.#get(STATUS) === WRITING; looks++) {
-      if (looks > SPINS_BEFORE_SLEEP) this.#state.wait(this.#at + STATUS, WRITING, SLEEP_MS);
-      assert(looks < MAX_LOOKS, 'an event is written within seconds');
-    }
+    this.#status.waitForWriter();
   }
 
   /** Drops all events; an enabled ring stays enabled. @throws ErrnoError ENODEV without a buffer. */
