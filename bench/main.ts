@@ -28,7 +28,7 @@ const benchmarks = (tracefs: HostTracefs | undefined): readonly Benchmark[] => [
   ...drainText(tracefs),
   ...rawPages(tracefs),
   traceCmdRecord,
-  sustained,
+  sustained(),
   ...merge(),
   wakeUp(tracefs),
   signalLatency,
