@@ -24,6 +24,24 @@ export interface Benchmark {
   round(n: number): Promise<Sample>;
 }
 
+/**
+ * Rounds of which several benchmarks tell something: set up and measured for the first of them, and
+ * the others look at what came of it.
+ */
+export function sameRounds<T>(
+  setUp: () => Promise<() => Promise<void>>,
+  measure: () => Promise<T>,
+): (look: (measured: T) => Sample) => Pick<Benchmark, 'setUp' | 'round'> {
+  const rounds: T[] = [];
+  return (look) => ({
+    setUp: () => (rounds.length > 0 ? Promise.resolve(async () => {}) : setUp()),
+    async round(n) {
+      rounds[n] ??= await measure();
+      return look(rounds[n]);
+    },
+  });
+}
+
 /** A target that the value must be at most, or at least where more is better. */
 export const value = (limit: number): Target => ({ of: 'value', limit });
 export const ratio = (limit: number): Target => ({ of: 'ratio', limit });
