@@ -29,7 +29,7 @@ export interface Benchmark {
  * the others look at what came of it.
  */
 export function sameRounds<T>(
-  setUp: () => Promise<() => Promise<void>>,
+  setUp: NonNullable<Benchmark['setUp']>,
   measure: () => Promise<T>,
 ): (look: (measured: T) => Sample) => Pick<Benchmark, 'setUp' | 'round'> {
   const rounds: T[] = [];

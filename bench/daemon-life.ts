@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { type Benchmark, value } from './benchmark.ts';
+import { type Benchmark, sameRounds, value } from './benchmark.ts';
 import { Daemon, endCat, startCat } from './daemon.ts';
 
 const CPUS = 2;
@@ -19,46 +19,40 @@ export const ready: Benchmark = {
 };
 
 /** Tracing, with nothing that happens and a reader that waits. */
-export const idle: Benchmark[] = [
-  {
-    ...idling(({ cpuShare }) => cpuShare * 100),
-    name: 'idle with a reader attached',
-    unit: '% of a core',
-    better: 'less',
-    target: value(1),
-  },
-  {
-    ...idling(({ rssMib }) => rssMib),
-    name: 'memory, idle with a reader attached',
-    unit: 'MiB',
-    better: 'less',
-    target: value(110),
-  },
-];
-
-interface Idled {
-  readonly cpuShare: number;
-  readonly rssMib: number;
+export function idle(): Benchmark[] {
+  const idled = sameRounds(async () => async () => {}, idleOnce);
+  return [
+    {
+      ...idled(({ cpuShare }) => ({ ours: cpuShare * 100 })),
+      name: 'idle with a reader attached',
+      unit: '% of a core',
+      better: 'less',
+      target: value(1),
+    },
+    {
+      ...idled(({ rssMib }) => ({ ours: rssMib })),
+      name: 'memory, idle with a reader attached',
+      unit: 'MiB',
+      better: 'less',
+      target: value(110),
+    },
+  ];
 }
 
-function idling(of: (idled: Idled) => number): Pick<Benchmark, 'round'> {
-  return {
-    async round() {
-      const daemon = await Daemon.start(CPUS, '--rate', '0');
-      daemon.trace(7);
-      const cat = await startCat(daemon.path('trace_pipe'));
-      try {
-        await new Promise((done) => setTimeout(done, IDLE_MS)); // What the start took is over.
-        const before = cpuSeconds(daemon);
-        await new Promise((done) => setTimeout(done, IDLE_MS));
-        const cpuShare = (cpuSeconds(daemon) - before) / (IDLE_MS / 1e3);
-        return { ours: of({ cpuShare, rssMib: rssMib(daemon) }) };
-      } finally {
-        await endCat(cat);
-        await daemon.stop();
-      }
-    },
-  };
+async function idleOnce(): Promise<{ cpuShare: number; rssMib: number }> {
+  const daemon = await Daemon.start(CPUS, '--rate', '0');
+  daemon.trace(7);
+  const cat = await startCat(daemon.path('trace_pipe'));
+  try {
+    await new Promise((done) => setTimeout(done, IDLE_MS)); // What the start took is over.
+    const before = cpuSeconds(daemon);
+    await new Promise((done) => setTimeout(done, IDLE_MS));
+    const cpuShare = (cpuSeconds(daemon) - before) / (IDLE_MS / 1e3);
+    return { cpuShare, rssMib: rssMib(daemon) };
+  } finally {
+    await endCat(cat);
+    await daemon.stop();
+  }
 }
 
 /** Of all threads, to the nanosecond: /proc/PID/stat counts in hundredths of a second. */

@@ -4,7 +4,7 @@ import { type Benchmark, ratio, sameRounds } from './benchmark.ts';
 import { Daemon, endCat, startCat, TRAPS } from './daemon.ts';
 import { type HostTracefs, systemCalls } from './host-tracefs.ts';
 
-const EVENTS = 1_000_000;
+const EVENTS = 800_000;
 /** Room for them: 12 bytes each and more on two CPUs here, 68 on one in the kernel. */
 const BUFFER_KB = 16_384;
 const KERNEL_BUFFER_KB = 80_000;

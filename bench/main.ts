@@ -33,7 +33,7 @@ const benchmarks = (tracefs: HostTracefs | undefined): readonly Benchmark[] => [
   wakeUp(tracefs),
   signalLatency,
   ready,
-  ...idle,
+  ...idle(),
   ...controlFiles(tracefs),
 ];
 

@@ -22,8 +22,8 @@ const KIB = 1024;
 
 /** Pages of a backlog, as dd reads them. */
 export function rawPages(tracefs: HostTracefs | undefined): Benchmark[] {
-  const small = reading(4 * KIB, SMALL_EVENTS, tracefs);
-  const large = reading(128 * KIB, EVENTS, tracefs);
+  const small = smallReads(tracefs);
+  const large = largeReads(tracefs);
   const common = { unit: 'MB/s', better: 'more' } as const;
   return [
     {
@@ -49,19 +49,43 @@ export function rawPages(tracefs: HostTracefs | undefined): Benchmark[] {
   ];
 }
 
-/** MB/s of a backlog of so many events, read `size` bytes at a time; beside it the kernel's, and of nothing. */
-function reading(size: number, events: number, tracefs: HostTracefs | undefined) {
+function smallReads(tracefs: HostTracefs | undefined) {
+  const size = 4 * KIB;
   let daemon: Daemon;
   return sameRounds(
     async () => {
       daemon = await Daemon.start(CPUS, ...TRAPS);
-      for (let n = 0; n < WARM_UPS; n++) await drain(daemon, events, size);
+      await drain(daemon, SMALL_EVENTS, size); // Compiled by then.
       return () => daemon.stop();
     },
     async () => ({
-      ours: await drain(daemon, events, size),
-      kernel: tracefs && (await kernelMbPerS(tracefs, events, size)),
-      empty: await emptyMbPerS(size),
+      ours: await drain(daemon, SMALL_EVENTS, size),
+      kernel: tracefs && (await kernelMbPerS(tracefs, SMALL_EVENTS, size)),
+    }),
+  );
+}
+
+function largeReads(tracefs: HostTracefs | undefined) {
+  const size = 128 * KIB;
+  let daemon: Daemon;
+  let fuse: EmptyFuse;
+  return sameRounds(
+    async () => {
+      daemon = await Daemon.start(CPUS, ...TRAPS);
+      fuse = await EmptyFuse.start();
+      for (let n = 0; n < WARM_UPS; n++) {
+        await drain(daemon, EVENTS, size);
+        await ddMbPerS([fuse.file], size, EMPTY_READS);
+      }
+      return async () => {
+        await fuse.stop();
+        await daemon.stop();
+      };
+    },
+    async () => ({
+      ours: await drain(daemon, EVENTS, size),
+      kernel: tracefs && (await kernelMbPerS(tracefs, EVENTS, size)),
+      empty: await ddMbPerS([fuse.file], size, EMPTY_READS),
     }),
   );
 }
@@ -101,24 +125,33 @@ async function kernelMbPerS(tracefs: HostTracefs, events: number, size: number):
   return ddMbPerS([join(tracefs.instance, 'per_cpu/cpu0/trace_pipe_raw')], size);
 }
 
-/** Reads that FUSE answers with nothing done for them. */
-async function emptyMbPerS(size: number): Promise<number> {
-  const dir = mkdtempSync(join(tmpdir(), 'pkvm-tracefs-bench-empty-'));
-  const server: ChildProcess = spawn(
-    process.execPath,
-    ['--import', 'tsx', 'bench/empty-fuse.ts', dir],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  await once(server.stdout ?? server, 'data');
-  try {
-    const read = () => ddMbPerS([join(dir, 'empty')], size, EMPTY_READS);
-    await read(); // Compiled by then.
-    return await read();
-  } finally {
-    const exited = once(server, 'exit');
-    server.kill();
+/** A mount with a file whose reads FUSE answers with nothing done for them. */
+class EmptyFuse {
+  readonly #dir: string;
+  readonly #server: ChildProcess;
+
+  private constructor(dir: string, server: ChildProcess) {
+    this.#dir = dir;
+    this.#server = server;
+  }
+
+  static async start(): Promise<EmptyFuse> {
+    const dir = mkdtempSync(join(tmpdir(), 'pkvm-tracefs-bench-empty-'));
+    const args = ['--import', 'tsx', 'bench/empty-fuse.ts', dir];
+    const server = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(server.stdout, 'data');
+    return new EmptyFuse(dir, server);
+  }
+
+  get file(): string {
+    return join(this.#dir, 'empty');
+  }
+
+  async stop(): Promise<void> {
+    const exited = once(this.#server, 'exit');
+    this.#server.kill();
     await exited;
-    rmSync(dir, { recursive: true });
+    rmSync(this.#dir, { recursive: true });
   }
 }
 
