@@ -92,6 +92,7 @@ export class TraceClock {
     return this.#slowly(cycles);
   }
 
+  /** What the fast path cannot say: a product that was rounded, or parameters that it is not for. */
   #slowly(cycles: number): number {
     const elapsed = cycles - this.#epochCyc;
     if (elapsed >= 0 && elapsed < FAST_CYCLES) return this.#inHalves(elapsed) + this.#epochNs;
