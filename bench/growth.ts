@@ -1,6 +1,7 @@
 import type { HypEvent } from '../src/hypervisor-sim/hyp-event.ts';
 import { hostFfaCall, hostHcall, hostSmc, iommuIdmap } from '../src/hypervisor-sim/hyp-events.ts';
-import { type Plot, type Spread, savePlots, spreadOf } from './report.ts';
+import { KIB } from '../src/units.ts';
+import { type Plot, savePlots, spreadOf } from './report.ts';
 import { drainByTurns, TracedMachine, type Write } from './traced-machine.ts';
 
 /**
@@ -8,25 +9,44 @@ import { drainByTurns, TracedMachine, type Write } from './traced-machine.ts';
  * without FUSE, so that it is the cost of the code. npx tsx bench/growth.ts; scripts/plots.ts draws it.
  */
 const ROUNDS = 9;
+/** Compiled by then. */
+const WARM_UPS = 3;
 const EVENTS = 64_000;
 const TOTAL_KB = 4_096;
+/** On its page, header included. */
+const TRAP_EVENT_SIZE = 12;
 
-/** Million lines a second, of so many CPUs with so many KiB each. */
-async function drainRate(cpus: number, kb: number, write?: Write): Promise<Spread> {
-  const machine = await TracedMachine.start(cpus, kb);
-  const rates: number[] = [];
-  for (let round = -3; round < ROUNDS; round++) {
-    const rate = await drainOnce(machine, write);
-    if (round >= 0) rates.push(rate); // Compiled by then.
+/** What is measured at a point of a curve. */
+interface Setting {
+  readonly x: number;
+  readonly cpus: number;
+  /** Of each CPU's buffer. */
+  readonly kb: number;
+  /** How many events are written at least before they are drained. */
+  readonly events?: number;
+  readonly write?: Write;
+}
+
+/** Million lines a second at each; by turns, as the machine is faster at some times than at others. */
+async function drainRates(settings: readonly Setting[]): Promise<Plot['points']> {
+  const points: { setting: Setting; machine: TracedMachine; rates: number[] }[] = [];
+  for (const setting of settings) {
+    const machine = await TracedMachine.start(setting.cpus, setting.kb);
+    points.push({ setting, machine, rates: [] });
   }
-  return spreadOf(rates);
+  for (let round = -WARM_UPS; round < ROUNDS; round++)
+    for (const { setting, machine, rates } of points) {
+      const rate = await drainOnce(machine, setting);
+      if (round >= 0) rates.push(rate);
+    }
+  return points.map(({ setting: { x }, rates }) => ({ x, y: spreadOf(rates) }));
 }
 
 /** Drains until so many were: small rings hold less at once. */
-async function drainOnce(machine: TracedMachine, write?: Write): Promise<number> {
+async function drainOnce(machine: TracedMachine, { events = EVENTS, write }: Setting) {
   const sum = { drained: 0, ns: 0 };
   while (sum.drained < EVENTS) {
-    const { drained, ns } = await drainByTurns(machine, EVENTS, write);
+    const { drained, ns } = await drainByTurns(machine, events, write);
     sum.drained += drained;
     sum.ns += ns;
   }
@@ -40,6 +60,9 @@ const writer =
     for (let n = 0; n < count; n++) hyp.emit(event, ...values);
   };
 
+/** As many traps' events as so many rings hold. */
+const fullRings = (cpus: number, kb: number): number => (cpus * kb * KIB) / TRAP_EVENT_SIZE;
+
 /** By the size of an entry on its page, header included. */
 const SIZES: readonly [bytes: number, write: Write][] = [
   [12, writer(hostHcall, 9, 0)],
@@ -48,15 +71,28 @@ const SIZES: readonly [bytes: number, write: Write][] = [
   [56, writer(hostFfaCall, 0x8400_0073, 0, 0, 0, 0, 1, 0)],
 ];
 
-const plots: Plot[] = [
-  { name: 'cpus', title: 'CPUs, merged', x: 'CPUs', points: [] },
-  { name: 'buffer', title: 'buffer of each of 2 CPUs', x: 'KiB', points: [] },
-  { name: 'event', title: 'size of an event on its page', x: 'bytes', points: [] },
-];
-const [cpus, buffer, event] = plots as [Plot, Plot, Plot];
-for (const x of [1, 2, 4, 8, 16, 32, 64])
-  cpus.points.push({ x, y: await drainRate(x, TOTAL_KB / x) });
-for (const x of [16, 64, 256, 1024, 4096, 16_384])
-  buffer.points.push({ x, y: await drainRate(2, x) });
-for (const [x, write] of SIZES) event.points.push({ x, y: await drainRate(2, TOTAL_KB, write) });
-savePlots(plots);
+const CPUS = [1, 2, 4, 8, 16, 32, 64];
+const BUFFERS_KB = [16, 64, 256, 1024, 4096, 16_384];
+
+savePlots([
+  {
+    name: 'cpus',
+    title: 'CPUs, merged',
+    x: 'CPUs',
+    points: await drainRates(CPUS.map((x) => ({ x, cpus: x, kb: TOTAL_KB / x }))),
+  },
+  {
+    name: 'buffer',
+    title: 'buffer of each of 2 CPUs, full',
+    x: 'KiB',
+    points: await drainRates(
+      BUFFERS_KB.map((x) => ({ x, cpus: 2, kb: x, events: fullRings(2, x) })),
+    ),
+  },
+  {
+    name: 'event',
+    title: 'size of an event on its page',
+    x: 'bytes',
+    points: await drainRates(SIZES.map(([x, write]) => ({ x, cpus: 2, kb: TOTAL_KB, write }))),
+  },
+]);

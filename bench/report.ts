@@ -91,7 +91,7 @@ const spreadText = ({ median, least, most }: Spread): string =>
   `${short(median)} (${short(least)}–${short(most)})`;
 
 /** Three digits that count. */
-const short = (number: number): string =>
+export const short = (number: number): string =>
   Number.isFinite(number) ? `${Number(number.toPrecision(3))}` : '–';
 
 const machineText = (): string =>

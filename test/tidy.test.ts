@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { performanceTable, publishedResults } from '../scripts/performance-table.ts';
 
 const MAX_LINES = 300;
 
@@ -39,6 +40,11 @@ describe('the house is tidy:', () => {
       /(^|[^\w.])\/(home|root|Users)\/\w/.test(readFileSync(file, 'latin1')),
     );
     expect(named).toEqual([]);
+  });
+
+  test('docs/performance.md says what was measured', () => {
+    const text = readFileSync('docs/performance.md', 'utf8');
+    expect(text).toContain(performanceTable(publishedResults()));
   });
 
   test('nothing is left to do later, or tried alone', () => {

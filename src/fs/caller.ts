@@ -26,7 +26,7 @@ export function caller(pid: number): HostTask {
 }
 
 /** A task is taken to be where it was for so long: to ask takes as long as ten pages of events. */
-const SAME_CPU_MS = 4;
+const SAME_CPU_MS = 10;
 let lastSeen = { pid: UNSEEN, cpu: 0, until: 0 };
 
 function cpuOf(pid: number): number {
