@@ -16,6 +16,13 @@ function clockAt(cycles: number): { clock: TraceClock; set: (cycles: number) => 
   };
 }
 
+/** What times `odd` is -1, but for a multiple of 2^32. */
+function minusInverse(odd: bigint): bigint {
+  let inverse = odd; // Right in its last three bits, and in twice as many after each step.
+  for (let bits = 3; bits < 32; bits *= 2) inverse *= 2n - odd * inverse;
+  return BigInt.asUintN(32, -inverse);
+}
+
 describe('the hypervisor’s clock', () => {
   test('is at 0 before it was ever set', () => {
     expect(clockAt(123_456).clock.now()).toBe(0);
@@ -46,6 +53,21 @@ describe('the hypervisor’s clock', () => {
         },
       ),
       { numRuns: 5000 },
+    );
+  });
+
+  // In doubles the product is that whole number.
+  test('does not round a product up that is a hair below a whole number', () => {
+    const odd = fc.integer({ min: 2 ** 24, max: 2 ** 31 - 1 }).map((half) => 2 * half + 1);
+    fc.assert(
+      fc.property(odd, fc.integer({ min: 1, max: 15 }), (mult, high) => {
+        const cycles = high * 2 ** 32 + Number(minusInverse(BigInt(mult)));
+        const { clock } = clockAt(cycles);
+        const parameters = { mult, shift: 32, epochNs: 0n, epochCyc: 0n };
+        clock.update(parameters);
+        expect(((cycles * mult) / 2 ** 32) % 1).toBe(0);
+        expect(clock.now()).toBe(Number(cyclesToNs(BigInt(cycles), parameters)));
+      }),
     );
   });
 

@@ -4,7 +4,7 @@ import { PAGE_DATA, pageCommit, pageTimeStamp } from '../../src/ringbuffer/buffe
 import { metaNrSubbufs, metaOverrun, metaPagesLost } from '../../src/ringbuffer/meta-page.ts';
 import { NOT_RESERVED } from '../../src/ringbuffer/simple-ring-buffer.ts';
 import { EVENTS_PER_PAGE, PAYLOAD, range, TASK, TestRing } from '../support/ring.ts';
-import { SteppedMemory, Steps } from '../support/stepped-memory.ts';
+import { SteppedMemory, Steps, WouldWait } from '../support/stepped-memory.ts';
 
 describe('an event on its page', () => {
   const RING_PAGE = 1; // The writer starts on the page after the reader's.
@@ -205,6 +205,29 @@ describe('between any two steps of the other side', () => {
       }
     },
   );
+
+  test('a reset drops an event whole, or waits until it is', () => {
+    let waited = 0;
+    for (let step = 0, preempted = true; preempted; step++) {
+      const steps = new Steps();
+      const ring = new TestRing(3, { view: (buffer) => new SteppedMemory(buffer, steps) });
+      ring.write(2);
+      const reset = () => {
+        try {
+          ring.reader.reset(TASK);
+        } catch (error) {
+          if (!(error instanceof WouldWait)) throw error;
+          waited++;
+        }
+      };
+      ({ preempted } = steps.preempt(step, reset, () => ring.write()));
+      ring.write(2);
+      const { numbers } = ring.read();
+      expect(numbers, `step ${step}`).toEqual(range(5 - numbers.length, 5));
+      expect(ring.reader.written, `step ${step}`).toBe(numbers.length);
+    }
+    expect(waited).toBeGreaterThan(0);
+  });
 
   test('a ring that turns once in the midst of a swap: the loss is told where it was', () => {
     for (let step = 0, preempted = true; preempted; step++) {

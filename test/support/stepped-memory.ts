@@ -39,6 +39,9 @@ export class Steps {
   }
 }
 
+/** The intruder would have to wait for the other side, which stands still while it runs. */
+export class WouldWait extends Error {}
+
 export class SteppedMemory extends SharedMemory {
   readonly #steps: Steps;
 
@@ -70,6 +73,10 @@ export class SteppedMemory extends SharedMemory {
   override compareExchange(at: number, expected: number, value: number): boolean {
     this.#steps.step();
     return super.compareExchange(at, expected, value);
+  }
+
+  override wait(): boolean {
+    throw new WouldWait();
   }
 
   override load64(at: number): bigint {
