@@ -174,7 +174,7 @@ test_big_buffer() {
 }
 
 # timestamps [COMMAND…]: 1000 events, COMMAND in between. When the stop has returned, the reader
-# has them all.
+# has been given them all; cat may need a moment to pass them on.
 timestamps() {
   local start end
   setup
@@ -183,6 +183,7 @@ timestamps() {
   write_events 1000 "$@"
   echo 0 > tracing_on
   end=$(now_us)
+  await has_lines "$tmp/events" 1000
   kill "$reader"
   validate "$tmp/events" 1000 "$start" "$end"
 }
