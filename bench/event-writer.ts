@@ -1,10 +1,10 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemCounter } from '../src/hypervisor-sim/counter.ts';
-import { HYP_REASON } from '../src/hypervisor-sim/hyp-events.ts';
 import { Hypervisor } from '../src/hypervisor-sim/hypervisor.ts';
 import type { MachineBuffers } from '../src/hypervisor-sim/machine-memory.ts';
 import { realTime } from '../src/hypervisor-sim/machine-time.ts';
 import { timeNs } from './benchmark.ts';
+import { writeTraps } from './traps.ts';
 
 /** A thread that writes events on one CPU: as many as each message says, and answers in how many ns. */
 export interface EventWriterData {
@@ -19,11 +19,6 @@ const hypervisor = new Hypervisor(buffers, realTime(systemCounter(counterHz, swi
 const hyp = hypervisor.cpu(cpu);
 
 parentPort?.on('message', async (count: number) => {
-  const ns = await timeNs(() => {
-    for (let n = 0; n < count; n += 2) {
-      hyp.enter(HYP_REASON.hvc);
-      hyp.exit(HYP_REASON.eret_host);
-    }
-  });
+  const ns = await timeNs(() => writeTraps(hyp, count));
   parentPort?.postMessage(ns);
 });

@@ -3,10 +3,11 @@ import { type RealMachine, switchOn } from '../src/daemon/machine.ts';
 import { TextSink } from '../src/daemon/run.ts';
 import { loadScenario } from '../src/daemon/scenarios.ts';
 import { KERNEL_THREAD } from '../src/host-task.ts';
-import { HYP_EVENTS, HYP_REASON, hypEventId } from '../src/hypervisor-sim/hyp-events.ts';
+import { HYP_EVENTS, hypEventId } from '../src/hypervisor-sim/hyp-events.ts';
 import { RemoteBuffer } from '../src/ringbuffer/remote-buffer.ts';
 import { KIB } from '../src/units.ts';
 import { timeNs } from './benchmark.ts';
+import { writeTraps } from './traps.ts';
 
 const MEMORY_MIB = 512;
 const COUNTER_HZ = 1_000_000_000;
@@ -39,11 +40,7 @@ export class TracedMachine {
 
   /** Writes `count` events on a CPU: as many enters as exits. */
   write(cpu: number, count: number): void {
-    const hyp = this.machine.hypervisor.cpu(cpu);
-    for (let n = 0; n < count; n += 2) {
-      hyp.enter(HYP_REASON.hvc);
-      hyp.exit(HYP_REASON.eret_host);
-    }
+    writeTraps(this.machine.hypervisor.cpu(cpu), count);
   }
 }
 
