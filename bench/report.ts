@@ -87,11 +87,11 @@ function printRow(cells: readonly string[]): void {
   );
 }
 
-const spreadText = ({ median, least, most }: Spread): string =>
+export const spreadText = ({ median, least, most }: Spread): string =>
   `${short(median)} (${short(least)}–${short(most)})`;
 
 /** Three digits that count. */
-export const short = (number: number): string =>
+const short = (number: number): string =>
   Number.isFinite(number) ? `${Number(number.toPrecision(3))}` : '–';
 
 const machineText = (): string =>

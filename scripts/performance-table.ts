@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type Result, type Spread, short } from '../bench/report.ts';
+import { type Result, spreadText } from '../bench/report.ts';
 
 /**
  * The table of docs/performance.md, of what `npm run bench` measured; to copy it there:
@@ -17,9 +17,9 @@ export function performanceTable(results: readonly Result[]): string {
 function row({ name, unit, ours, besides, beside, ratio, ...rest }: Result): string[] {
   return [
     `${name}, ${unit}`,
-    spread(ours),
-    beside ? `${spread(beside)}, ${besides}` : '',
-    ratio ? spread(ratio) : '',
+    spreadText(ours),
+    beside ? `${spreadText(beside)}, ${besides}` : '',
+    ratio ? spreadText(ratio) : '',
     target(rest),
   ];
 }
@@ -29,9 +29,6 @@ function target({ target, better, met }: Pick<Result, 'target' | 'better' | 'met
   const limit = `${better === 'more' ? 'at least' : 'at most'} ${target.limit}`;
   return `${limit}${target.of === 'ratio' ? ' ×' : ''}, ${met ? 'met' : '**missed**'}`;
 }
-
-const spread = ({ median, least, most }: Spread): string =>
-  `${short(median)} (${short(least)} to ${short(most)})`;
 
 /** The run that docs/performance.md is about. */
 export function publishedResults(): Result[] {
