@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmdirSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { statsOf } from './host-tracefs.ts';
+import { MountProcess } from './mount-process.ts';
 
 const MAIN = 'dist/daemon/main.js';
 
@@ -11,34 +11,17 @@ const MAIN = 'dist/daemon/main.js';
 export const TRAPS = ['--scenario', 'bench/traps.yaml'] as const;
 
 /** A daemon with a mount of its own. */
-export class Daemon {
-  readonly dir: string;
+export class Daemon extends MountProcess {
   readonly cpus: number;
-  readonly process: ChildProcess;
-  /** From the start of the process to its word that the mount is there. */
-  readonly readyMs: number;
 
-  private constructor(dir: string, cpus: number, process: ChildProcess, readyMs: number) {
-    this.dir = dir;
+  private constructor({ dir, process, readyMs }: MountProcess, cpus: number) {
+    super(dir, process, readyMs);
     this.cpus = cpus;
-    this.process = process;
-    this.readyMs = readyMs;
   }
 
   static async start(cpus: number, ...options: string[]): Promise<Daemon> {
-    const dir = mkdtempSync(join(tmpdir(), 'pkvm-tracefs-bench-'));
-    const start = performance.now();
-    const args = [MAIN, 'mount', dir, '--cpus', `${cpus}`, '--memory', '512', ...options];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    await once(child.stdout, 'data');
-    return new Daemon(dir, cpus, child, performance.now() - start);
-  }
-
-  async stop(): Promise<void> {
-    const exited = once(this.process, 'exit');
-    this.process.kill('SIGTERM');
-    await exited;
-    rmdirSync(this.dir);
+    const machine = ['--cpus', `${cpus}`, '--memory', '512', ...options];
+    return new Daemon(await MountProcess.run((dir) => [MAIN, 'mount', dir, ...machine]), cpus);
   }
 
   path(file: string): string {

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { type Benchmark, ratio, sameRounds } from './benchmark.ts';
 import { Daemon, TRAPS } from './daemon.ts';
 import { type HostTracefs, systemCalls } from './host-tracefs.ts';
+import { MountProcess } from './mount-process.ts';
 
 const CPUS = 2;
 /** 12 bytes each on two CPUs here, 68 on one in the kernel. */
@@ -68,14 +69,14 @@ function smallReads(tracefs: HostTracefs | undefined) {
 function largeReads(tracefs: HostTracefs | undefined) {
   const size = 128 * KIB;
   let daemon: Daemon;
-  let fuse: EmptyFuse;
+  let fuse: MountProcess;
   return sameRounds(
     async () => {
       daemon = await Daemon.start(CPUS, ...TRAPS);
-      fuse = await EmptyFuse.start();
+      fuse = await startEmptyFuse();
       for (let n = 0; n < WARM_UPS; n++) {
         await drain(daemon, EVENTS, size);
-        await ddMbPerS([fuse.file], size, EMPTY_READS);
+        await emptyMbPerS(fuse, size);
       }
       return async () => {
         await fuse.stop();
@@ -85,7 +86,7 @@ function largeReads(tracefs: HostTracefs | undefined) {
     async () => ({
       ours: await drain(daemon, EVENTS, size),
       kernel: tracefs && (await kernelMbPerS(tracefs, EVENTS, size)),
-      empty: await ddMbPerS([fuse.file], size, EMPTY_READS),
+      empty: await emptyMbPerS(fuse, size),
     }),
   );
 }
@@ -126,34 +127,11 @@ async function kernelMbPerS(tracefs: HostTracefs, events: number, size: number):
 }
 
 /** A mount with a file whose reads FUSE answers with nothing done for them. */
-class EmptyFuse {
-  readonly #dir: string;
-  readonly #server: ChildProcess;
+const startEmptyFuse = () =>
+  MountProcess.run((dir) => ['--import', 'tsx', 'bench/empty-fuse.ts', dir]);
 
-  private constructor(dir: string, server: ChildProcess) {
-    this.#dir = dir;
-    this.#server = server;
-  }
-
-  static async start(): Promise<EmptyFuse> {
-    const dir = mkdtempSync(join(tmpdir(), 'pkvm-tracefs-bench-empty-'));
-    const args = ['--import', 'tsx', 'bench/empty-fuse.ts', dir];
-    const server = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    await once(server.stdout, 'data');
-    return new EmptyFuse(dir, server);
-  }
-
-  get file(): string {
-    return join(this.#dir, 'empty');
-  }
-
-  async stop(): Promise<void> {
-    const exited = once(this.#server, 'exit');
-    this.#server.kill();
-    await exited;
-    rmSync(this.#dir, { recursive: true });
-  }
-}
+const emptyMbPerS = ({ dir }: MountProcess, size: number): Promise<number> =>
+  ddMbPerS([join(dir, 'empty')], size, EMPTY_READS);
 
 /** trace-cmd record of all that two pCPUs can do in a second, in MB of pages that it took. */
 export const traceCmdRecord: Benchmark = {
