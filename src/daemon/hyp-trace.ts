@@ -152,7 +152,7 @@ export class HypTrace implements TraceRemoteCallbacks {
   }
 
   swapReaderPage(cpu: number, task: HostTask): void {
-    this.#call(task, '__pkvm_swap_reader_tracing', cpu);
+    this.#callOften(task, '__pkvm_swap_reader_tracing', cpu);
   }
 
   reset(cpu: number, task: HostTask): void {
@@ -182,14 +182,14 @@ export class HypTrace implements TraceRemoteCallbacks {
   }
 
   #share(page: number, task: HostTask, undo: Undo): void {
-    this.#call(task, '__pkvm_host_share_hyp', pfnOf(page), 1);
+    this.#callOften(task, '__pkvm_host_share_hyp', pfnOf(page), 1);
     undo.push((by) => this.#unshare(page, by));
   }
 
   /** A page that does not come back, as somebody else made use of it, is not used again. */
   #unshare(page: number, task: HostTask): void {
     try {
-      this.#call(task, '__pkvm_host_unshare_hyp', pfnOf(page), 1);
+      this.#callOften(task, '__pkvm_host_unshare_hyp', pfnOf(page), 1);
     } catch (error) {
       if (!(error instanceof ErrnoError)) throw error;
       this.#stuck.add(page);
@@ -198,8 +198,17 @@ export class HypTrace implements TraceRemoteCallbacks {
   }
 
   #call(task: HostTask, name: HypercallName, ...args: Register[]): void {
+    this.#callOn(task.cpu(), name, ...args);
+  }
+
+  /** Makes one of the many hypercalls that a page takes, and does not look each time where the task is. */
+  #callOften(task: HostTask, name: HypercallName, ...args: Register[]): void {
+    this.#callOn(task.recentCpu(), name, ...args);
+  }
+
+  #callOn(hostCpu: number, name: HypercallName, ...args: Register[]): void {
     const { hypervisor } = this.#host;
-    hypervisor.onTasksCpu(task.cpu(), (cpu) => hypervisor.call(cpu, name, ...args));
+    hypervisor.onTasksCpu(hostCpu, (cpu) => hypervisor.call(cpu, name, ...args));
   }
 }
 

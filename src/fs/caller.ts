@@ -15,7 +15,8 @@ const UNSEEN = 0;
 /** The task with this pid or tid, while it waits for our answer. */
 export function caller(pid: number): HostTask {
   return {
-    cpu: () => cpuOf(pid),
+    cpu: () => look(pid).cpu,
+    recentCpu: () => recentLook(pid).cpu,
     dying() {
       if (pid === UNSEEN) return false;
       const field = statOf(pid);
@@ -25,15 +26,25 @@ export function caller(pid: number): HostTask {
   };
 }
 
-/** A task is taken to be where it was for so long: to ask takes as long as ten pages of events. */
-const SAME_CPU_MS = 10;
-let lastSeen = { pid: UNSEEN, cpu: 0, until: 0 };
+/** On which CPU a task was seen, and when. */
+interface Look {
+  readonly pid: number;
+  readonly cpu: number;
+  readonly atMs: number;
+}
 
-function cpuOf(pid: number): number {
-  const now = performance.now();
-  if (pid !== lastSeen.pid || now > lastSeen.until)
-    lastSeen = { pid, cpu: Number(statOf(pid)?.(PROCESSOR) ?? 0), until: now + SAME_CPU_MS };
-  return lastSeen.cpu;
+/** How old a look may be that `recentCpu` answers from. To look takes as long as ten pages of events. */
+const RECENT_MS = 10;
+let lastLook: Look = { pid: UNSEEN, cpu: 0, atMs: Number.NEGATIVE_INFINITY };
+
+function look(pid: number): Look {
+  lastLook = { pid, cpu: Number(statOf(pid)?.(PROCESSOR) ?? 0), atMs: performance.now() };
+  return lastLook;
+}
+
+function recentLook(pid: number): Look {
+  const isRecent = pid === lastLook.pid && performance.now() - lastLook.atMs <= RECENT_MS;
+  return isRecent ? lastLook : look(pid);
 }
 
 /** Undefined for a task that is gone, or that we cannot see. */

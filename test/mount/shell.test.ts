@@ -74,6 +74,22 @@ describe('a shell', () => {
   });
 });
 
+test('a process that moves from CPU to CPU makes each event on the CPU that it is on', async ({
+  daemon,
+}) => {
+  await daemon.start('--rate', '0', '--cpus', '2');
+  await daemon.sh('echo 1 > events/hypervisor/selftest/enable; echo 1 > tracing_on');
+  await daemon.sh(`python3 -c '
+import os
+for n in range(200):
+    os.sched_setaffinity(0, [n % 2])
+    os.close(os.open("selftest_event", os.O_WRONLY))'`);
+  const { stdout } = await daemon.sh('echo 0 > tracing_on; timeout 0.2 cat trace_pipe || true');
+  expect(stdout.replace(/\t.*: /g, ' ')).toBe(
+    Array.from({ length: 200 }, (_, n) => `[00${n % 2}] selftest id=${n + 1}\n`).join(''),
+  );
+});
+
 describe('scripts/with-mount.sh', () => {
   const withMount = (...args: string[]): Child => new Child('scripts/with-mount.sh', args);
 

@@ -63,7 +63,7 @@ export class TestMachine {
   }
 
   get task(): HostTask {
-    return { cpu: () => this.cpu, dying: () => this.dying };
+    return { cpu: () => this.cpu, recentCpu: () => this.cpu, dying: () => this.dying };
   }
 
   /** Lets the `nth` hypercall of that name from now on fail with EPERM. */

@@ -6,7 +6,7 @@ import { SharedMemory } from '../../src/ringbuffer/shared-memory.ts';
 import { NOT_RESERVED, SimpleRingBuffer } from '../../src/ringbuffer/simple-ring-buffer.ts';
 import { PAGE_SIZE } from '../../src/units.ts';
 
-export const TASK: HostTask = { cpu: () => 0, dying: () => false };
+export const TASK: HostTask = { cpu: () => 0, recentCpu: () => 0, dying: () => false };
 
 /** A test's event: a word that counts it, and so much more that few fit on a page. */
 export const PAYLOAD = 112;
