@@ -27,9 +27,11 @@ export const FULL_COMMON: readonly RemoteField[] = [
   field('int', 'common_pid', 4, 4, true),
 ];
 
+const NO_PRINT_FMT = '"Unknown"';
+
 /** The text of events/SYSTEM/EVENT/format, from which tools learn how to read an entry. */
 export function eventFormat(
-  { name, id, fields, printFmt }: RemoteEvent,
+  { name, id, fields, printFmt }: Pick<RemoteEvent, 'name' | 'id' | 'fields' | 'printFmt'>,
   common = STRICT_COMMON,
 ): string {
   const shift = sizeOf(common) - sizeOf(STRICT_COMMON);
@@ -42,7 +44,7 @@ export function eventFormat(
     '',
     ...shifted.map(fieldLine),
     ...(fields.length > 0 ? [''] : []),
-    `print fmt: ${printFmt}`,
+    `print fmt: ${printFmt ?? NO_PRINT_FMT}`,
     '',
   ].join('\n');
 }

@@ -6,7 +6,7 @@ import { TraceSeq } from '../trace-seq.ts';
 import { Cpumask } from './cpumask.ts';
 import { ErrorLog } from './error-log.ts';
 import { EventFilters } from './event-filters.ts';
-import { eventFormat, FULL_COMMON, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
+import { HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
 import { InstanceEvents } from './instance-events.ts';
 import { InstanceOutput, traceHeader } from './instance-output.ts';
 import { parseSwitch, parseULong, textOf } from './kstrto.ts';
@@ -133,9 +133,9 @@ export class Instance {
             (written) => this.#filters.setAll(events, textOf(written)),
           ),
           ...byName(
-            events,
-            ({ name }) => name,
-            (event) =>
+            this.events.all,
+            ({ remote }) => remote.name,
+            ({ id, remote: event, format }) =>
               dir(
                 {
                   enable: this.#enable([event]),
@@ -143,8 +143,8 @@ export class Instance {
                     () => this.#filters.shown(event),
                     (written) => this.#filters.set(event, textOf(written)),
                   ),
-                  format: show(() => eventFormat(event, FULL_COMMON)),
-                  id: show(() => `${event.id}\n`),
+                  format: show(() => format),
+                  id: show(() => `${id}\n`),
                   trigger: noTriggers(),
                 },
                 EVENTS_MODE,

@@ -12,13 +12,10 @@ import { putPageImage, STORED_SIZE } from '../ringbuffer/page-image.ts';
 import { entryId, type RemoteReader } from '../ringbuffer/remote-reader.ts';
 import type { Cpumask } from './cpumask.ts';
 import type { EventFilters } from './event-filters.ts';
-import { FULL_COMMON, STRICT_COMMON, sizeOf } from './event-format.ts';
+import { FIRST_INSTANCE_ID, InstanceEvent, unknownEvent } from './instance-event.ts';
 import type { PeekedEvent } from './trace-output.ts';
-import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
+import type { TraceRemote } from './trace-remote.ts';
 
-const STRICT_SIZE = sizeOf(STRICT_COMMON);
-const FULL_SIZE = sizeOf(FULL_COMMON);
-const COMMON_PID = 4;
 const IDLE = '<idle>';
 
 /**
@@ -27,10 +24,11 @@ const IDLE = '<idle>';
  * none. Events do not carry that; each hyp_enter and hyp_exit says it for those after it.
  */
 export class InstanceEvents {
+  /** In the order of their names. */
+  readonly all: readonly InstanceEvent[];
   readonly #remote: TraceRemote;
-  /** By event id, where in the entry it names the vCPU. */
-  readonly #vcpuFields: ReadonlyMap<number, number>;
-  readonly #events: ReadonlyMap<number, RemoteEvent>;
+  /** By the id that the remote's entries begin with. */
+  readonly #byRemoteId: ReadonlyMap<number, InstanceEvent>;
   readonly #filters: EventFilters;
   readonly #tracingCpus: Cpumask;
   readonly #pids = new Map<number, number>();
@@ -47,13 +45,11 @@ export class InstanceEvents {
     this.#remote = remote;
     this.#filters = filters;
     this.#tracingCpus = tracingCpus;
-    this.#events = new Map(remote.callbacks.events.map((event) => [event.id, event]));
-    this.#seen = seen;
-    this.#vcpuFields = new Map(
-      remote.callbacks.events.flatMap(({ id, fields }) =>
-        fields.filter(({ name }) => name === 'vcpu').map(({ offset }) => [id, offset] as const),
-      ),
+    this.all = remote.callbacks.events.map(
+      (event, index) => new InstanceEvent(event, FIRST_INSTANCE_ID + index),
     );
+    this.#byRemoteId = new Map(this.all.map((event) => [event.remote.id, event]));
+    this.#seen = seen;
   }
 
   /** The same for who starts to read elsewhere: of no CPU it knows which vCPU it has loaded. */
@@ -63,10 +59,12 @@ export class InstanceEvents {
 
   /** The pid that an event has; to be asked of each event, in their order on each CPU. */
   pidOf(peeked: PeekedEvent): number {
-    const { cpu, memory, payload } = peeked;
-    const field = this.#vcpuFields.get(entryId(peeked));
-    if (field !== undefined) {
-      const vcpu = memory.view.getInt32(payload + field, true);
+    return this.#pidOf(peeked, this.#eventOf(peeked));
+  }
+
+  #pidOf({ cpu, memory, payload }: PeekedEvent, { vcpuAt }: InstanceEvent): number {
+    if (vcpuAt !== undefined) {
+      const vcpu = memory.view.getInt32(payload + vcpuAt, true);
       this.#pids.set(cpu, vcpu);
       if (vcpu !== 0) this.#seen.add(vcpu);
     }
@@ -75,12 +73,11 @@ export class InstanceEvents {
 
   /** Whether its CPU is traced and its filter passes it; to be asked of each event, as `pidOf`. */
   passes(peeked: PeekedEvent): boolean {
-    const pid = this.pidOf(peeked);
+    const event = this.#eventOf(peeked);
+    const pid = this.#pidOf(peeked, event);
     if (!this.#tracingCpus.has(peeked.cpu)) return false;
     if (!this.#filters.any) return true;
-    const event = this.#events.get(entryId(peeked));
-    if (!event) return true;
-    return this.#filters.passes(event.id, {
+    return this.#filters.passes(event.remote.id, {
       comm: this.nameOf(pid),
       number: (name) => BigInt(this.#number(name, event, pid, peeked)),
     });
@@ -88,15 +85,20 @@ export class InstanceEvents {
 
   #number(
     name: string,
-    event: RemoteEvent,
+    { id, remote }: InstanceEvent,
     pid: number,
     { cpu, memory, payload }: PeekedEvent,
   ): number | bigint {
-    if (name === 'common_type') return event.id;
+    if (name === 'common_type') return id;
     if (name === 'common_pid') return pid;
     if (name === 'CPU' || name === 'cpu') return cpu;
-    const index = event.fields.findIndex((field) => field.name === name);
-    return event.values(memory, payload)[index] ?? 0;
+    const index = remote.fields.findIndex((field) => field.name === name);
+    return remote.values(memory, payload)[index] ?? 0;
+  }
+
+  #eventOf(peeked: PeekedEvent): InstanceEvent {
+    const id = entryId(peeked);
+    return this.#byRemoteId.get(id) ?? unknownEvent(id);
   }
 
   nameOf(pid: number): string {
@@ -122,14 +124,16 @@ export class InstanceEvents {
     while (this.#peekPassed(reader, task)) {
       // An image tells of lost events at its start.
       if (end > 0 && (reader.lostEvents > 0 || this.#lost.has(reader.cpu))) break;
-      const length = alignedPayload(reader.length - STRICT_SIZE + FULL_SIZE);
+      const event = this.#eventOf(reader);
+      const length = alignedPayload(event.lengthOf(reader));
       const delta = reader.ts - last;
       const extend = delta >= TIME_DELTA_LIMIT ? TIME_EXTEND_SIZE : 0;
       if (end + extend + eventSize(length) > room) break;
       let at = PAGE_DATA + end;
       if (extend > 0) at = putTimeExtend({ view }, at, delta);
       at = putEventHeader({ view }, at, length, extend > 0 ? 0 : delta);
-      this.#putEntry(reader, image, view, at);
+      image.fill(0, at, at + length);
+      event.put(reader, this.#pidOf(reader, event), image, view, at);
       last = reader.ts;
       end += extend + eventSize(length);
       reader.consume();
@@ -147,15 +151,5 @@ export class InstanceEvents {
       reader.consume();
     }
     return false;
-  }
-
-  #putEntry(reader: RemoteReader, image: Uint8Array, view: DataView, at: number): void {
-    const { memory, payload, length } = reader;
-    image.fill(0, at, at + FULL_SIZE);
-    view.setUint16(at, entryId(reader), true);
-    view.setInt32(at + COMMON_PID, this.pidOf(reader), true);
-    image.set(memory.bytes.subarray(payload + STRICT_SIZE, payload + length), at + FULL_SIZE);
-    const end = at + FULL_SIZE + length - STRICT_SIZE;
-    image.fill(0, end, at + alignedPayload(FULL_SIZE + length - STRICT_SIZE));
   }
 }

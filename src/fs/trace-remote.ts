@@ -12,7 +12,8 @@ export interface RemoteEvent {
   readonly name: string;
   readonly id: number;
   readonly fields: readonly RemoteField[];
-  readonly printFmt: string;
+  /** Undefined where only `print` knows how to print an entry. */
+  readonly printFmt: string | undefined;
   /** The fields of the entry at `at`, in their order. */
   values(from: SharedMemory, at: number): (number | bigint)[];
   /** Appends them. */

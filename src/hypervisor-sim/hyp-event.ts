@@ -56,8 +56,11 @@ export interface HypEvent {
   /** The entry's size in bytes, whole words: what a writer reserves. */
   readonly size: number;
   readonly fields: readonly Field[];
-  /** The kernel's print_fmt: the format in quotes and its arguments, for tools to evaluate. */
-  readonly printFmt: string;
+  /**
+   * The kernel's print_fmt: the format in quotes and its arguments, for tools to evaluate.
+   * Undefined where each entry names a format, which no tool can evaluate.
+   */
+  readonly printFmt: string | undefined;
   /** Writes the entry at `at`; one value a field, in the order of the declaration, and 0 for none. */
   write(to: SharedMemory, at: number, id: number, ...values: (FieldValue | undefined)[]): void;
   /** The fields of the entry at `at`, in the order of the declaration. */
@@ -85,7 +88,7 @@ export function hypEvent(
     name,
     size,
     fields,
-    printFmt: typeof format === 'string' ? printFmt(format, args) : '"Unknown"',
+    printFmt: typeof format === 'string' ? printFmt(format, args) : undefined,
     values: (from, at) => fields.map((field) => getField(from, at + field.offset, field)),
     print: printer(format, args, fields),
     write: entryWriter(size, fields),

@@ -96,13 +96,13 @@ describe('an instance’s events', () => {
       vcpu: data.readInt32LE(at + 9),
     }));
     expect(events.map(({ id, pid }) => [id, pid])).toEqual([
-      [1006, 0],
-      [1011, 0],
-      [1003, 0],
-      [1007, 0],
-      [1007, 1029],
-      [1006, 1029],
-      [1007, 0],
+      [60006, 0],
+      [60011, 0],
+      [60003, 0],
+      [60007, 0],
+      [60007, 1029],
+      [60006, 1029],
+      [60007, 0],
     ]);
     expect(events.every(({ flags }) => flags === 0)).toBe(true);
     expect(events.at(-2)).toMatchObject({ first: 5, vcpu: 1029 });
@@ -116,7 +116,7 @@ describe('an instance’s events', () => {
     expect(await machine.cat('../events/hypervisor/hyp_exit/format')).toBe(
       [
         'name: hyp_exit',
-        'ID: 1007',
+        'ID: 60007',
         'format:',
         '\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;',
         '\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;',
@@ -130,7 +130,7 @@ describe('an instance’s events', () => {
         '',
       ].join('\n'),
     );
-    expect(await machine.cat('../events/hypervisor/hyp_exit/id')).toBe('1007\n');
+    expect(await machine.cat('../events/hypervisor/hyp_exit/id')).toBe('60007\n');
     expect(await machine.cat('../available_events')).toContain('hypervisor:hyp_exit\n');
   });
 
@@ -324,7 +324,7 @@ describe('an instance’s filter', () => {
 
   test('looks at the CPU, the task and the common fields too', async () => {
     const machine = await filtered(
-      'CPU == 0 && common_pid == 0 && comm == "<idle>" && common_type == 1011',
+      'CPU == 0 && common_pid == 0 && comm == "<idle>" && common_type == 60011',
     );
     expect(ids(await machine.cat('../trace'))).toHaveLength(9);
     await machine.write('../events/hypervisor/selftest/filter', 'comm ~ "vm*"');

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { HYP_REMOTE_EVENTS } from '../../src/daemon/hyp-trace.ts';
+import { FIRST_INSTANCE_ID } from '../../src/fs/instance-event.ts';
 import { getPageImage, type PageImage, pageEvents } from '../../src/ringbuffer/page-image.ts';
 import { PAGE_SIZE } from '../../src/units.ts';
 import { Child, MAIN, test as withDaemon } from '../support/daemon.ts';
@@ -94,7 +95,13 @@ const sumOf = (text: string, pattern: RegExp): number =>
 const TAKEN_AT_LAST = /^(?:read events|entries): (\d+)$/gm;
 
 /** The events of guests and their memory, which no reader's hypercall adds to. */
-const EVENTS = ['psci_mem_protect', 'vcpu_illegal_trap', 'iommu_idmap', 'host_mem_abort'];
+const EVENTS = [
+  'psci_mem_protect',
+  'vcpu_illegal_trap',
+  'iommu_idmap',
+  'host_mem_abort',
+  '__hyp_printk',
+];
 
 /** The same by the text of a run from the same seed. */
 async function expected(forTime: string): Promise<string[]> {
@@ -201,7 +208,7 @@ describe('trace-cmd record', () => {
         const data = Buffer.from(image.data);
         const events = [...pageEvents(image)].map(({ ts, at }) => {
           const id = data.readUInt16LE(at);
-          return `${cpu} ${ts} ${HYP_REMOTE_EVENTS.find((event) => event.id === id)?.name}`;
+          return `${cpu} ${ts} ${HYP_REMOTE_EVENTS[id - FIRST_INSTANCE_ID]?.name}`;
         });
         return image.lost === 0 ? events : [`${cpu} ${image.lost} lost`, ...events];
       }),
@@ -231,7 +238,7 @@ describe('trace-cmd record', () => {
       lines.slice(0, 20).map(withoutTime),
     );
     const dump = await traceCmd('dump', '--all', '-i', 'trace.dat');
-    expect(dump).toContain('name: host_mem_abort\nID: 1004\n');
+    expect(dump).toContain('name: host_mem_abort\nID: 60004\n');
     expect(dump).toContain('[Header page, 205 bytes]');
   });
 
@@ -313,7 +320,7 @@ describe('trace-cmd', () => {
       'trace-cmd list -F -e hypervisor:selftest; trace-cmd list -t; trace-cmd list -C; trace-cmd list -B',
       ['--rate', '0'],
     );
-    expect(stdout).toContain('name: selftest\nID: 1011\n');
+    expect(stdout).toContain('name: selftest\nID: 60011\n');
     expect(stdout).toMatch(/\nnop ?\n\[boot\]\nhypervisor\n$/);
   });
 });

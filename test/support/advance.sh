@@ -6,7 +6,10 @@
 set -euo pipefail
 tracing=/sys/kernel/tracing
 cpus=$(find "$tracing/per_cpu" -maxdepth 1 -name 'cpu*' | wc -l)
-recorders() { find /proc/[0-9]*/fd -lname '*/trace_pipe_raw' 2> /dev/null | wc -l; }
+# The simulator's files have these names in a mount namespace of its own.
+namespace=$(readlink /proc/self/ns/mnt | sed 's/[][]/\\&/g')
+here() { find /proc/[0-9]*/ns/mnt -lname "$namespace" 2> /dev/null | sed 's|ns/mnt$|fd|'; }
+recorders() { find $(here) -lname '*/trace_pipe_raw' 2> /dev/null | wc -l; }
 deadline=$((SECONDS + 10))
 until [ "$(recorders)" -ge "$cpus" ] || [ "$SECONDS" -gt "$deadline" ]; do sleep 0.02; done
 echo "advance $1" > "$tracing/sim/clock"
