@@ -1,6 +1,8 @@
 import { ErrnoError } from '../errno.ts';
+import { PAGE_SIZE } from '../units.ts';
 import type { ErrorLog } from './error-log.ts';
 import { FilterError, type FilteredEvent, type Predicate, parseFilter } from './event-filter.ts';
+import { textOf } from './kstrto.ts';
 import type { RemoteEvent } from './trace-remote.ts';
 
 const NONE = 'none';
@@ -13,7 +15,7 @@ const SYSTEM_HEADER = `\
 # Only events with the given fields will be affected.
 # If no events are modified, an error message will be displayed here
 `;
-const NOT_SET = new FilterError("Couldn't find or set field in one of a subsystem's events", -1);
+const NOT_SET = new FilterError("Couldn't find or set field in one of a subsystem's events", 0);
 
 interface Filter {
   /** The text, and below it what is wrong with it. */
@@ -41,7 +43,8 @@ export class EventFilters {
   }
 
   /** @throws ErrnoError what the kernel refuses the filter with; it then passes all events. */
-  set(event: RemoteEvent, text: string): void {
+  set(event: RemoteEvent, written: Uint8Array): void {
+    const text = filterText(written);
     if (text === CLEAR) {
       this.#filters.delete(event.id);
       return;
@@ -56,8 +59,13 @@ export class EventFilters {
     }
   }
 
-  /** Sets the filter of each event that has the fields; never fails, but shows if there is none. */
-  setAll(events: readonly RemoteEvent[], text: string): void {
+  /**
+   * Sets the filter of each event that has the fields, and shows it if no event has them.
+   *
+   * @throws ErrnoError EINVAL for a text that is too long, and for nothing else.
+   */
+  setAll(events: readonly RemoteEvent[], written: Uint8Array): void {
+    const text = filterText(written);
     const set = events.filter((event) => {
       try {
         const passes = text === CLEAR ? undefined : parseFilter(text, event.fields);
@@ -85,4 +93,10 @@ export class EventFilters {
   get any(): boolean {
     return this.#filters.size > 0;
   }
+}
+
+/** The kernel takes less than a page, blanks included; what is longer changes nothing. */
+function filterText(written: Uint8Array): string {
+  if (written.length >= PAGE_SIZE) throw new ErrnoError('EINVAL', 'a filter is less than a page');
+  return textOf(written);
 }

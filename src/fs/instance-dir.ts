@@ -130,7 +130,7 @@ export class Instance {
           enable: this.#enable(events),
           filter: showStore(
             () => this.#filters.systemShown,
-            (written) => this.#filters.setAll(events, textOf(written)),
+            (written) => this.#filters.setAll(events, written),
           ),
           ...byName(
             this.events.all,
@@ -141,7 +141,7 @@ export class Instance {
                   enable: this.#enable([event]),
                   filter: showStore(
                     () => this.#filters.shown(event),
-                    (written) => this.#filters.set(event, textOf(written)),
+                    (written) => this.#filters.set(event, written),
                   ),
                   format: show(() => format),
                   id: show(() => `${id}\n`),

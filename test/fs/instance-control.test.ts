@@ -175,6 +175,20 @@ test('error_log shows the last eight errors of filters, until it is truncated', 
   expect(await machine.cat('../error_log')).toBe('');
 });
 
+test.each(['selftest/filter', 'filter'])(
+  'events/hypervisor/%s takes less than a page, as the kernel’s; a longer text changes nothing',
+  async (file) => {
+    const machine = new TestMachine();
+    const filter = `events/hypervisor/${file}`;
+    const text = (length: number): string => `id == ${length}`.padEnd(length);
+    expect(await write(machine, filter, text(4_095))).toBe(4_095);
+    expect(await write(machine, filter, text(4_096))).toBe('EINVAL');
+    expect(await write(machine, filter, '!'.repeat(130_000))).toBe('EINVAL');
+    expect(await machine.cat(`../${filter}`)).toContain('id == 4095\n');
+    expect(await machine.cat('../error_log')).not.toContain('!');
+  },
+);
+
 test('an event has no triggers, and takes none', async () => {
   const machine = new TestMachine();
   const trigger = 'events/hypervisor/selftest/trigger';
