@@ -1,35 +1,21 @@
 #!/bin/sh
-# usage: in-namespace.sh TRACING COVERS COMMAND…
+# usage: in-namespace.sh UNSHARE NODE MOUNTS N SOURCE TARGET … COMMAND…
 #
-# Runs COMMAND where /sys/kernel/tracing is the tracefs at TRACING. To be run in a mount namespace of its
-# own (unshare -m as root, unshare -Urm as anybody else), so that nobody else sees any of it.
+# Runs COMMAND with N files and directories covered by others, and /proc/mounts by MOUNTS. It has to be
+# started in a mount namespace of its own, by a process that answers on file descriptor 3.
 #
-# Tools look for a tracefs in /proc/mounts, by its type. A mount of ours has another; so it goes over the
-# kernel's own, whose line stays, or else over a list of mounts that has such a line. What tools change
-# or copy of the host besides is covered with the files in COVERS.
+# COMMAND gets a user namespace besides, and a copy of the mounts (UNSHARE is -Um, or -Urm for a plain
+# user). There root has its rights over tmpfs, FUSE and bind mounts, but can mount no tracefs or debugfs,
+# and the kernel lets nobody lift the covers. Our starter maps the users and groups, then says so.
 set -eu
-tracing=$1
-covers=$2
-shift 2
-
-cover() { [ ! -e "$2" ] || mount --bind "$covers/$1" "$2"; }
-cover kallsyms /proc/kallsyms
-cover ftrace_enabled /proc/sys/kernel/ftrace_enabled
-cover kptr_restrict /proc/sys/kernel/kptr_restrict
-cover cpus /sys/devices/system/cpu/possible
-cover cpus /sys/devices/system/cpu/online
-
-mounted() { awk '$3 == "tracefs" { print $2; exit }' /proc/mounts; }
-[ -n "$(mounted)" ] || mount -t tracefs nodev /sys/kernel/tracing 2> /dev/null || true
-at=$(mounted)
-if [ -n "$at" ]; then
-  mount --bind "$tracing" "$at"
-else
-  printf 'nodev %s tracefs rw 0 0\n' "$tracing" > "$covers/mounts"
-  mount --bind "$covers/mounts" "/proc/$$/mounts" # An exec keeps the pid.
-fi
-# Others look nowhere else.
-if [ "$at" != /sys/kernel/tracing ] && [ -d /sys/kernel/tracing ]; then
-  mount --bind "$tracing" /sys/kernel/tracing
-fi
-exec "$@"
+inner=$1 node=$2 mounts=$3 covers=$4
+shift 4
+while [ "$covers" -gt 0 ]; do
+  mount --bind "$1" "$2"
+  shift 2
+  covers=$((covers - 1))
+done
+"$node" "${0%/*}/bind-over-link.mjs" "$mounts" /proc/mounts
+# A directory of the host's tracefs is left for the one that covers it.
+cd -- "$PWD" 2> /dev/null || cd /
+exec unshare "$inner" -- sh -c 'echo >&3; read -r _ <&3 || exit; exec 3>&-; exec "$@"' sh "$@"

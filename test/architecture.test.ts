@@ -18,7 +18,7 @@ const EXCEPTIONS: Record<string, readonly string[]> = {
   pino: ['daemon/log.ts', 'daemon/daemon.ts', 'daemon/serve.ts'],
   commander: ['daemon/main.ts', 'daemon/options.ts'],
   'node:worker_threads': ['host-sim/pcpu-threads.ts', 'host-sim/pcpu-worker.ts'],
-  'node:events': ['host-sim/pcpu-threads.ts', 'daemon/exec.ts'],
+  'node:events': ['host-sim/pcpu-threads.ts', 'daemon/exec.ts', 'daemon/serve.ts'],
   protobufjs: ['daemon/perfetto-sink.ts'],
   yaml: ['host-sim/scenario-file.ts'],
   valibot: [

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { EXIT, type ExitCode, ExitError } from './exit-code.ts';
 import { checkFuse } from './mountpoint.ts';
 
@@ -63,26 +63,25 @@ async function libfuse(): Promise<Finding> {
   }
 }
 
-/** Whether this user may have mounts of its own: as root, or in a user namespace. */
+/** Whether this user may have mounts of its own, which nobody can take the covers from. */
 function namespaces(): Finding {
   const isRoot = process.getuid?.() === 0;
-  const [how, args] = isRoot ? ['as root', ['-m']] : ['in a user namespace', ['-U', '-r', '-m']];
-  if (succeeds('unshare', [...args, 'true'])) return found(`mounts of one's own, ${how}`);
+  const [how, outer, inner] = isRoot
+    ? ['as root', '-m', '-Um']
+    : ['in a user namespace', '-Urm', '-Urm'];
+  if (succeeds('unshare', [outer, 'unshare', inner, 'true']))
+    return found(`mounts of one's own, ${how}`);
   return missing(
     isRoot
-      ? 'no mount namespaces: util-linux’s unshare, and a container that allows it'
+      ? 'no mount or user namespaces: util-linux’s unshare, and a container that allows them'
       : 'no user namespaces for plain users: sysctl user.max_user_namespaces, or be root',
   );
 }
 
-/** How exec will make tools find the simulator. */
+/** How exec makes tools find the simulator. */
 function tracefs(): Finding {
-  const mounts = readFileSync('/proc/mounts', 'latin1').split('\n');
-  const at = mounts.map((line) => line.split(' ')).find(([, , type]) => type === 'tracefs')?.[1];
-  if (at !== undefined) return found(`mounted at ${at}, where exec covers it`);
-  if (process.getuid?.() === 0 && existsSync(TRACING))
-    return found(`exec mounts one at ${TRACING}`);
-  return found('none: exec shows tools a list of mounts that has one');
+  if (existsSync(TRACING)) return found(`exec puts the simulator at ${TRACING}`);
+  return found('the kernel has none: exec shows tools a list of mounts that has one');
 }
 
 function traceCmd(): Finding {

@@ -22,7 +22,7 @@ import {
 } from './options.ts';
 import { BrokenPipe, RawSink, run, TextSink, type TraceSink, writeAll } from './run.ts';
 import { DEFAULT_SCENARIO, loadScenario } from './scenarios.ts';
-import { serve } from './serve.ts';
+import { serve, serveExec } from './serve.ts';
 
 /** What a machine is made of, for every command that switches one on. */
 interface MachineFlags {
@@ -41,6 +41,8 @@ interface MountFlags extends MachineFlags {
   readonly allowOther: boolean;
   readonly sizeZero: boolean;
   readonly detach: boolean;
+  /** A daemon that serves one exec; see serveExec(). */
+  readonly forExec: boolean;
 }
 
 interface ExecFlags extends MachineFlags {
@@ -93,6 +95,7 @@ withMachineOptions(program.command('mount'))
   .option('--allow-other', 'let other users in, as far as the modes allow', false)
   .option('--size-zero', 'show files with a size of 0, as tracefs does', false)
   .option('--detach', 'return when the mount answers, and go on in the background', false)
+  .addOption(new Option('--for-exec').default(false).hideHelp())
   .action((dir: string, flags: MountFlags) => exitWith(() => mountCommand(canonical(dir), flags)));
 
 withMachineOptions(program.command('run'))
@@ -134,7 +137,8 @@ async function mountCommand(mountpoint: string, flags: MountFlags): Promise<numb
   const machine = machineOptions(flags, hostCpus); // Says what is wrong with a scenario at once.
   if (flags.detach) return detach(process.argv.slice(1).filter((arg) => arg !== '--detach'));
   const options = { mountpoint, ...machine, virtual, sim, allowOther, sizeZero };
-  return serve(options, createLog(flags.logLevel));
+  const log = createLog(flags.logLevel);
+  return flags.forExec ? serveExec(options, log) : serve(options, log);
 }
 
 async function runCommand(flags: RunFlags): Promise<number> {

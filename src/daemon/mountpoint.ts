@@ -95,11 +95,25 @@ export async function unmount(dir: string): Promise<void> {
   }
 }
 
-function mounts(): { path: string; type: string }[] {
-  return readFileSync('/proc/self/mounts', 'utf8')
+/** A mount that this process can see. */
+export interface Mount {
+  readonly path: string;
+  readonly type: string;
+  /** The file system's, which all its mounts have in common: major and minor number. */
+  readonly device: string;
+}
+
+/** All mounts, as proc(5) describes mountinfo. */
+export function mounts(): Mount[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
-    .map((line) => line.split(' '))
-    .map(([, path = '', type = '']) => ({ path: unescapeOctal(path), type }));
+    .slice(0, -1)
+    .map((line) => {
+      const [mount = '', fileSystem = ''] = line.split(' - ');
+      const [, , device = '', , path = ''] = mount.split(' ');
+      const [type = ''] = fileSystem.split(' ');
+      return { path: unescapeOctal(path), type, device };
+    });
 }
 
 /** Blanks and backslashes in a path are written as \040 and the like: proc(5). */
@@ -107,6 +121,10 @@ const unescapeOctal = (path: string): string =>
   path.replace(/\\([0-7]{3})/g, (_, octal: string) =>
     String.fromCharCode(Number.parseInt(octal, 8)),
   );
+
+/** Writes a path as it stands in a list of mounts. */
+export const escapeOctal = (path: string): string =>
+  path.replace(/[ \t\n\\#]/g, (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`);
 
 function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined;

@@ -1,4 +1,7 @@
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Daemon, type DaemonOptions, startDaemon } from './daemon.ts';
@@ -7,14 +10,21 @@ import { EXIT, type ExitCode } from './exit-code.ts';
 /** How long an orderly end may take. */
 const STOP_MS = 5_000;
 
-/** Mounts and serves until a signal, an unmount or a bug. Resolves to the exit code. */
-export async function serve(options: DaemonOptions, log: Logger): Promise<ExitCode> {
+/**
+ * Mounts and serves until a signal, an unmount, a bug, or until `over` resolves. Resolves to the
+ * exit code.
+ */
+export async function serve(
+  options: DaemonOptions,
+  log: Logger,
+  over = new Promise<string>(() => {}),
+): Promise<ExitCode> {
   process.once('uncaughtException', (err) => abandon(options.mountpoint, err, log));
   const signal = firstSignal('SIGINT', 'SIGTERM', 'SIGHUP');
   const daemon = await startDaemon(options, log);
   process.stdout.write(`ready ${options.mountpoint}\n`); // What scripts wait for.
 
-  const reason = await Promise.race([signal, ended(daemon, log)]);
+  const reason = await Promise.race([signal, over, ended(daemon, log)]);
   log.info({ reason }, 'stopping');
   const stopped = await Promise.race([
     daemon.stop().then(() => true),
@@ -22,6 +32,19 @@ export async function serve(options: DaemonOptions, log: Logger): Promise<ExitCo
   ]);
   if (!stopped) abandon(options.mountpoint, new Error(`not stopped within ${STOP_MS} ms`), log);
   return reason === 'bug' ? EXIT.SOFTWARE : EXIT.OK;
+}
+
+/**
+ * Serves one `exec`, however that ends: until standard input does. The directory that the
+ * mountpoint is in goes with the mount.
+ */
+export async function serveExec(options: DaemonOptions, log: Logger): Promise<ExitCode> {
+  const over = once(process.stdin.resume(), 'end').then(() => 'exec has ended');
+  try {
+    return await serve(options, log, over);
+  } finally {
+    rmSync(dirname(options.mountpoint), { recursive: true, force: true });
+  }
 }
 
 function ended(daemon: Daemon, log: Logger): Promise<'unmounted' | 'bug'> {

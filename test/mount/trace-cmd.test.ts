@@ -8,7 +8,7 @@ import { HYP_REMOTE_EVENTS } from '../../src/daemon/hyp-trace.ts';
 import { FIRST_INSTANCE_ID } from '../../src/fs/instance-event.ts';
 import { getPageImage, type PageImage, pageEvents } from '../../src/ringbuffer/page-image.ts';
 import { PAGE_SIZE } from '../../src/units.ts';
-import { Child, MAIN, test as withDaemon } from '../support/daemon.ts';
+import { Child, MAIN } from '../support/daemon.ts';
 
 const run = promisify(execFile);
 const ADVANCE = resolve('test/support/advance.sh');
@@ -66,23 +66,6 @@ function pageImages(pages: Uint8Array): PageImage[] {
   for (let at = 0; at < pages.length; at += PAGE_SIZE)
     images.push(getPageImage(pages.subarray(at, at + PAGE_SIZE)));
   return images;
-}
-
-/** What tracing tools might change of the host: its tracefs, all of /proc/sys that can be set, its mounts. */
-async function hostState(): Promise<string> {
-  const script = `
-    cat /proc/1/mounts
-    # Not what changes by itself.
-    find /proc/sys -type f -perm /222 ! -name ns_last_pid ! -path '*/random/*' |
-      sort | xargs grep -sH ''
-    if mount -t tracefs nodev /mnt 2> /dev/null; then
-      cd /mnt
-      for file in tracing_on current_tracer trace_clock buffer_size_kb events/enable set_event \
-        tracing_cpumask trace_options; do grep -H '' $file || true; done
-      ls instances
-    fi`;
-  const [unshare = '', ...args] = [...OWN_MOUNTS, 'bash', '-c', script];
-  return (await run(unshare, args, { maxBuffer: 2 ** 26 })).stdout;
 }
 
 const sumOf = (text: string, pattern: RegExp): number =>
@@ -326,56 +309,6 @@ describe('trace-cmd', () => {
 });
 
 describe('pkvm-tracefs exec', () => {
-  test('ends as its command does', async () => {
-    const exec = (...command: string[]) =>
-      new Child(process.execPath, [MAIN, 'exec', '--rate', '0', '--', ...command]).exit();
-    expect(await exec('sh', '-c', 'exit 7')).toBe(7);
-    expect(await exec('sh', '-c', 'kill -TERM $$')).toBe(143);
-    expect(await exec('no-such-command')).toBe(127);
-  });
-
-  test('passes signals on, and leaves nothing behind', async () => {
-    const child = new Child(process.execPath, [
-      MAIN,
-      'exec',
-      '--rate',
-      '0',
-      '--',
-      'bash',
-      '-c',
-      'trap "echo caught; exit 3" TERM; echo on; while :; do sleep 0.1; done',
-    ]);
-    while (!child.stdout.includes('on')) await new Promise((again) => setTimeout(again, 10));
-    expect(await child.kill('SIGTERM')).toBe(3);
-    expect(child.stdout).toBe('on\ncaught\n');
-    expect(readFileSync('/proc/mounts', 'latin1')).not.toContain('pkvm-tracefs-exec');
-  });
-
-  withDaemon('shows the mount of a daemon that runs already', async ({ daemon }) => {
-    await daemon.start('--rate', '0', '--cpus', '3');
-    const { stdout } = await simulated(
-      'echo 33 > /sys/kernel/tracing/buffer_size_kb; ls /sys/kernel/tracing/per_cpu',
-      ['--mount', daemon.dir],
-    );
-    expect(stdout).toBe('cpu0\ncpu1\ncpu2\n');
-    expect((await daemon.sh('cat buffer_size_kb')).stdout).toBe('33 (unloaded)\n');
-  });
-
-  test('shows as many CPUs as there are simulated', async () => {
-    const { stdout } = await simulated('getconf _NPROCESSORS_CONF', ['--cpus', '5', '--rate', '0']);
-    expect(stdout).toBe('5\n');
-  });
-
-  test('leaves the host’s own tracefs, settings and mounts alone', async () => {
-    const before = await hostState();
-    expect(before).toMatch(/^\/proc\/sys\/kernel\/kptr_restrict:/m);
-    await simulated('trace-cmd record -q -e hypervisor sleep 0.1; trace-cmd reset', [
-      '--rate',
-      '0',
-    ]);
-    expect(await hostState()).toBe(before);
-  });
-
   const mounted = 'mount -t tracefs nodev /sys/kernel/tracing && exec "$@"';
   test.for([
     ['where no tracefs is mounted', []],
