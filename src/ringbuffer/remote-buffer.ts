@@ -23,6 +23,7 @@ export class RemoteBuffer {
       reader: new RemoteReader(memory, ring, callbacks),
       timesUp: callbacks.timesUp(ring.cpu),
     }));
+    this.#noticeCpusUp(); // Now, as a CPU may go off before its first reader comes.
   }
 
   /** In the order of their CPU numbers; those of CPUs that have been up since the load. */

@@ -273,6 +273,15 @@ describe('sim/cpus', () => {
     await expect(sim.write('sim/cpus/cpu1/online', '2')).rejects.toThrow('EINVAL:');
   });
 
+  test('that were up at the load have a ring, also when they go off before the first read', async () => {
+    const sim = await Sim.start();
+    await sim.write('hypervisor/events/enable', '1');
+    await sim.write('hypervisor/tracing_on', '1');
+    await sim.write('sim/cpus/cpu1/online', '0');
+    expect(await sim.cat('hypervisor/per_cpu/cpu1/stats')).toMatch(/^entries: [1-9]/);
+    expect(await sim.cat('hypervisor/per_cpu/cpu1/trace_pipe')).toContain('[001]');
+  });
+
   test('that were never up have no ring; one that was keeps it', async () => {
     const sim = await Sim.start({ name: 'hotplug', cpus: 4 });
     const pipe = (cpu: number) =>
