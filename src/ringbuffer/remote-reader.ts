@@ -196,7 +196,7 @@ export class RemoteReader {
 
   /** Drops all events, here and in the ring. */
   reset(task: HostTask): void {
-    this.#callbacks.reset(this.cpu, task);
+    ignoringErrno(() => this.#callbacks.reset(this.cpu, task));
     this.#held.dropCopies();
     this.#cursor.start(this.#memory, this.#pageOfReader());
     this.#read = 0;
@@ -257,13 +257,11 @@ export class RemoteReader {
   #swap(task: HostTask): boolean {
     const copy = this.#origin && this.#held.copyReaderPage();
     if (this.#origin && !copy) return false;
-    try {
-      this.#callbacks.swapReaderPage(this.cpu, task);
-    } catch (error) {
+    // In a storm the writer can win the race for the head again and again, or the hypervisor has no
+    // buffer any more: for the reader that is no data now.
+    if (!ignoringErrno(() => this.#callbacks.swapReaderPage(this.cpu, task))) {
       if (copy) this.#held.drop(copy);
-      // In a storm the writer can win the race for the head again and again: no data now.
-      if (error instanceof ErrnoError && error.code === 'EBUSY') return false;
-      throw error;
+      return false;
     }
     const page = this.#pageOfReader();
     if (pageCommit(this.#memory, page) > PAGE_DATA_SIZE)
@@ -292,6 +290,17 @@ export class RemoteReader {
     const page = this.#pages[id];
     if (page === undefined) throw new ErrnoError('EIO', `cpu ${this.cpu} has no page ${id}`);
     return page;
+  }
+}
+
+/** Makes a hypercall of which the caller of a system call does not hear. Whether it succeeded. */
+function ignoringErrno(hypercall: () => void): boolean {
+  try {
+    hypercall();
+    return true;
+  } catch (error) {
+    if (error instanceof ErrnoError) return false;
+    throw error;
   }
 }
 

@@ -173,3 +173,42 @@ test('a stop delivers what there is before its write returns', async () => {
   await reading;
   expect(order).toEqual([expect.stringContaining('selftest id=1'), 'stopped']);
 });
+
+describe('after somebody else has torn the buffer down', () => {
+  async function tornDown(): Promise<TestMachine> {
+    const machine = new TestMachine();
+    await machine.setup();
+    await machine.selftest(3);
+    machine.hypervisor.onTasksCpu(0, (cpu) =>
+      machine.hypervisor.call(cpu, '__pkvm_teardown_tracing'),
+    );
+    return machine;
+  }
+
+  test('a reset succeeds, and nobody is told that the hypervisor refused it', async () => {
+    const machine = await tornDown();
+    await machine.write('trace', '');
+    await machine.write('per_cpu/cpu0/trace', '');
+    expect(machine.hypercalls.filter((name) => name === '__pkvm_reset_tracing')).toHaveLength(3);
+  });
+
+  test.each(['trace_pipe', 'per_cpu/cpu0/trace_pipe_raw', '../trace_pipe'])(
+    'a read of %s finds no data, and no error',
+    async (pipe) => {
+      const machine = await tornDown();
+      const fd = await machine.open(pipe, constants.O_RDONLY);
+      const io = machine.io({ nonblock: true });
+      await expect(machine.read(fd, 8_192, 0, io)).rejects.toThrow('EAGAIN:');
+      await machine.close(fd);
+    },
+  );
+});
+
+test('a reset that the hypervisor refuses is the next read’s matter, and not an error', async () => {
+  const machine = new TestMachine();
+  await machine.setup();
+  await machine.selftest(3);
+  machine.failHypercall('__pkvm_reset_tracing', 1);
+  await machine.write('trace', '');
+  await machine.write('../trace', '');
+});
