@@ -1,4 +1,5 @@
 import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
+import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { eventFormat, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
 import { Instance } from './instance-dir.ts';
 import { formatSwitch, parseEnable, parseU8, parseULong } from './kstrto.ts';
@@ -69,6 +70,7 @@ function hypervisorDir(remote: TraceRemote): Dir {
       trace_pipe_raw: stream(0o440, (task) =>
         TracePipeRaw.open(remote, cpu, task, {
           readPage: (reader, image) => reader.readPage(image, task),
+          hasEvent,
           readsAhead: true,
           endsOnceClosed: false,
         }),
@@ -88,10 +90,13 @@ function hypervisorDir(remote: TraceRemote): Dir {
 const traceFile = (remote: TraceRemote, cpu: CpuFilter, mode: number): File =>
   button(mode, (task) => remote.reset(cpu, task), { mayOpenToRead: false });
 
+const hasEvent = (reader: RemoteReader): boolean => reader.poll();
+
 const tracePipe = (remote: TraceRemote, cpu: CpuFilter, mode: number): File =>
   stream(mode, (task) =>
     TracePipe.open(remote, cpu, task, {
       output: new TraceOutput(remote.callbacks.events),
+      hasEvent,
       readsAhead: true,
       ends: false,
     }),

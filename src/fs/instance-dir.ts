@@ -1,6 +1,7 @@
 import { ErrnoError } from '../errno.ts';
 import { type HostTask, KERNEL_THREAD } from '../host-task.ts';
 import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
+import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { copyUnread } from '../ringbuffer/unread-events.ts';
 import { TraceSeq } from '../trace-seq.ts';
 import { Cpumask } from './cpumask.ts';
@@ -168,11 +169,16 @@ export class Instance {
     );
   }
 
+  /** For poll(2), which has no task of its own: pollers are woken from a timer too. */
+  readonly #hasEvent = (reader: RemoteReader): boolean =>
+    this.events.peekPassed(reader, KERNEL_THREAD);
+
   #tracePipe(cpu: CpuFilter): File {
     const remote = this.#remote;
     return stream(READABLE, (task) =>
       TracePipe.open(remote, cpu, task, {
         output: new InstanceOutput(this.events, this.#options, remote.callbacks.events),
+        hasEvent: this.#hasEvent,
         readsAhead: false, // Its filters and options may be others by then.
         ends: true,
       }),
@@ -183,6 +189,7 @@ export class Instance {
     const open = (task: HostTask) =>
       TracePipeRaw.open(this.#remote, cpu, task, {
         readPage: (reader, image) => this.events.readPage(reader, image, task),
+        hasEvent: this.#hasEvent,
         readsAhead: false,
         endsOnceClosed: true,
       });

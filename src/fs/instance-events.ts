@@ -13,6 +13,7 @@ import { entryId, type RemoteReader } from '../ringbuffer/remote-reader.ts';
 import type { Cpumask } from './cpumask.ts';
 import type { EventFilters } from './event-filters.ts';
 import { FIRST_INSTANCE_ID, InstanceEvent, unknownEvent } from './instance-event.ts';
+import { SKIPPED_AT_ONCE } from './pipe-waiter.ts';
 import type { PeekedEvent } from './trace-output.ts';
 import type { TraceRemote } from './trace-remote.ts';
 
@@ -32,8 +33,6 @@ export class InstanceEvents {
   readonly #filters: EventFilters;
   readonly #tracingCpus: Cpumask;
   readonly #pids = new Map<number, number>();
-  /** Of each CPU, what was lost before events that no filter passed. */
-  readonly #lost = new Map<number, number>();
   readonly #seen: Set<number>;
 
   constructor(
@@ -110,20 +109,19 @@ export class InstanceEvents {
     return [...this.#seen].map((pid) => `${pid} ${this.nameOf(pid)}\n`).join('');
   }
 
-  /** Takes a page image of a reader's next events; false when there are none now. */
+  /** Takes a page image of a reader's next events that pass; false as `peekPassed`. */
   readPage(reader: RemoteReader, image: Uint8Array, task: HostTask): boolean {
-    if (!this.#peekPassed(reader, task)) return false;
+    if (!this.peekPassed(reader, task)) return false;
     const view = new DataView(image.buffer, image.byteOffset);
     const { ts: timeStamp } = reader;
-    const lost = reader.lostEvents + (this.#lost.get(reader.cpu) ?? 0);
-    this.#lost.delete(reader.cpu);
+    const lost = reader.lostEvents;
     // Unlike a ring's own pages, these have always room to say how many were lost.
     const room = PAGE_DATA_SIZE - (lost > 0 ? STORED_SIZE : 0);
     let end = 0;
     let last = timeStamp;
-    while (this.#peekPassed(reader, task)) {
+    while (this.peekPassed(reader, task)) {
       // An image tells of lost events at its start.
-      if (end > 0 && (reader.lostEvents > 0 || this.#lost.has(reader.cpu))) break;
+      if (end > 0 && reader.lostEvents > 0) break;
       const event = this.#eventOf(reader);
       const length = alignedPayload(event.lengthOf(reader));
       const delta = reader.ts - last;
@@ -142,13 +140,14 @@ export class InstanceEvents {
     return true;
   }
 
-  /** Takes what no filter passes, and leaves the next event that one does. False without. */
-  #peekPassed(reader: RemoteReader, task: HostTask): boolean {
-    while (reader.peek(task)) {
+  /**
+   * Finds the next event that passes and leaves it there; takes those before it. False when there is
+   * none now, or none among so many that other requests should get their turn.
+   */
+  peekPassed(reader: RemoteReader, task: HostTask): boolean {
+    for (let skipped = 0; skipped < SKIPPED_AT_ONCE && reader.peek(task); skipped++) {
       if (this.passes(reader)) return true;
-      if (reader.lostEvents > 0)
-        this.#lost.set(reader.cpu, (this.#lost.get(reader.cpu) ?? 0) + reader.lostEvents);
-      reader.consume();
+      reader.skip();
     }
     return false;
   }

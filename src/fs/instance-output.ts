@@ -18,7 +18,10 @@ const FLAGS = ascii('..... ');
 const CPU_END = ascii('] ');
 const COLON = ascii(': ');
 
-/** Prints events as the kernel's own trace files show them: "TASK-PID [CPU] ..... TIME: event: …". */
+/**
+ * Prints events as the kernel's own trace files show them, "TASK-PID [CPU] ..... TIME: event: …";
+ * nothing of one that does not pass.
+ */
 export class InstanceOutput implements LineOutput {
   readonly #view: InstanceEvents;
   readonly #options: TraceOptions;
@@ -33,9 +36,10 @@ export class InstanceOutput implements LineOutput {
   }
 
   print(reader: PeekedEvent, to: TraceSeq): boolean {
+    if (!this.#view.passes(reader)) return true;
     const start = to.length;
     if (reader.lostEvents > 0) printLost(reader, to);
-    if (this.#view.passes(reader)) this.#printLine(reader, to);
+    this.#printLine(reader, to);
     const fits = !to.overflowed;
     if (!fits) to.truncate(start);
     return fits;

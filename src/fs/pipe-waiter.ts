@@ -5,43 +5,57 @@ import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
 import type { Io } from './nodes.ts';
 import type { TraceRemote } from './trace-remote.ts';
 
-/** How often an open pipe looks for new events: the ring cannot interrupt its host. */
-const POLL_MS = 100;
+/** Whether a reader has an event that its pipe shows. */
+export type HasEvent = (reader: RemoteReader) => boolean;
+
+/** How many events that are not shown a read or a poll takes before other requests get their turn. */
+export const SKIPPED_AT_ONCE = 16_384;
 
 /**
  * What the pipes have in common, text or raw: an open one is a reader of its remote, waits for
- * events of one CPU or all, and tells who polls it that there is news.
+ * events of one CPU or all, and tells its poller that there is something new to read.
  */
 export class PipeWaiter {
   readonly buffer: RemoteBuffer;
   readonly #remote: TraceRemote;
   readonly #cpu: CpuFilter;
-  readonly #poll: NodeJS.Timeout;
-  #stopWatching: () => void;
-  /** Ends the waiting of who waits, if anybody: to look again, or with an error. */
-  #endWait: (error?: ErrnoError) => void = () => {};
-  #onNews: (() => void) | undefined;
-  #seen = 0;
+  readonly #endsWithTracing: boolean;
+  /** Each ends the wait of one read: to look again, or with an error. */
+  readonly #waits = new Set<(error?: ErrnoError) => void>();
+  /** Looks for something to read, and tells the last poller if there is. */
+  #look: () => void = () => {};
+  #nextLook: NodeJS.Immediate | undefined;
+  #stopWatching: () => void = () => {};
 
-  private constructor(remote: TraceRemote, buffer: RemoteBuffer, cpu: CpuFilter) {
+  private constructor(
+    remote: TraceRemote,
+    buffer: RemoteBuffer,
+    cpu: CpuFilter,
+    endsWithTracing: boolean,
+  ) {
     this.buffer = buffer;
     this.#remote = remote;
     this.#cpu = cpu;
-    this.#poll = setInterval(() => buffer.poll(cpu), POLL_MS);
-    this.#stopWatching = this.#watch();
+    this.#endsWithTracing = endsWithTracing;
   }
 
   /** Loads the buffer if need be. @throws ErrnoError as TraceRemote.getReader. */
-  static async open(remote: TraceRemote, cpu: CpuFilter, task: HostTask): Promise<PipeWaiter> {
-    const waiter = new PipeWaiter(remote, await remote.getReader(cpu, task), cpu);
+  static async open(
+    remote: TraceRemote,
+    cpu: CpuFilter,
+    task: HostTask,
+    { endsWithTracing }: { readonly endsWithTracing: boolean },
+  ): Promise<PipeWaiter> {
+    const buffer = await remote.getReader(cpu, task);
+    const waiter = new PipeWaiter(remote, buffer, cpu, endsWithTracing);
     remote.pipes.add(waiter);
     return waiter;
   }
 
   async release(): Promise<void> {
-    clearInterval(this.#poll);
     this.#stopWatching();
-    this.#onNews = undefined;
+    clearImmediate(this.#nextLook);
+    this.#look = () => {};
     this.#remote.pipes.delete(this);
     await this.#remote.putReader();
   }
@@ -53,59 +67,97 @@ export class PipeWaiter {
 
   /**
    * Tries `take` until it gives something, and waits for events in between; 0 when `ended` says
-   * that there will be none.
+   * that there will be none. A `take` that only takes events which are not shown is tried again.
    *
-   * @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted.
+   * @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted. A read for
+   *   the page cache may never wait, as no signal would reach it.
    */
   async untilSome(
     take: () => number | undefined,
     io: Io,
     ended: () => boolean = () => false,
   ): Promise<number> {
+    const mayWait = !io.nonblock && !io.forCache;
+    let turns = Number.POSITIVE_INFINITY;
     for (;;) {
-      const taken = take();
-      if (taken !== undefined) return taken;
-      if (io.nonblock) throw new ErrnoError('EAGAIN', 'no events');
-      if (ended()) return 0;
-      await this.#waitForEvents(io);
+      const before = this.#eventsTaken();
+      const given = take();
+      if (given !== undefined) return given;
+      if (!mayWait) turns = Math.min(turns, this.#turnsToSkipAll());
+      if (this.#eventsTaken() !== before && turns-- > 0) await this.#pause(io, nextTurn);
+      else if (ended()) return 0;
+      else if (mayWait) await this.#pause(io, (go) => this.buffer.wait(this.#cpu, go));
+      else throw new ErrnoError('EAGAIN', 'no events');
     }
   }
 
-  #waitForEvents(io: Io): Promise<void> {
+  /** Waits until what `begin` starts calls back; `begin` returns how to stop that. */
+  #pause(io: Io, begin: (go: () => void) => () => void): Promise<void> {
     return new Promise((resolve, reject) => {
-      const stopWaiting = this.buffer.wait(this.#cpu, resolve);
-      this.#endWait = (error) => {
-        stopWaiting();
+      const end = (error?: ErrnoError): void => {
+        stop();
+        this.#waits.delete(end);
         if (error) reject(error);
         else resolve();
       };
-      io.onInterrupt(() => this.#endWait(new ErrnoError('EINTR', 'a signal came')));
+      const stop = begin(end);
+      this.#waits.add(end);
+      io.onInterrupt(() => end(new ErrnoError('EINTR', 'a signal came')));
     });
   }
 
-  /** Lets who waits look again, for another reason than events. */
+  #eventsTaken(): number {
+    return this.readers.reduce((sum, reader) => sum + reader.eventsTaken, 0);
+  }
+
+  /** How often one has to go on to get through the events that are there now. */
+  #turnsToSkipAll(): number {
+    const unread = this.readers.reduce((sum, reader) => sum + Math.max(reader.unread, 0), 0);
+    return Math.ceil(unread / SKIPPED_AT_ONCE) + 1;
+  }
+
+  /** Lets waiting reads and the poller look again, for another reason than events. */
   wake(): void {
-    this.#endWait();
+    for (const end of this.#waits) end();
+    this.#look();
   }
 
-  /** Whether there is an event, seen by a poll of the ring or not. */
-  poll(onNews?: () => void): boolean {
-    this.#onNews = onNews ?? this.#onNews;
-    return this.readers.map((reader) => reader.poll()).includes(true);
+  /**
+   * Whether `isReady` finds something to read, or an end. From now on calls `onNews`, in place of an
+   * earlier one, when events come and it does: once for the same events, an edge.
+   */
+  poll(isReady: () => boolean, onNews?: () => void): boolean {
+    if (onNews) {
+      this.#look = () => {
+        if (this.#isReady(isReady)) onNews();
+      };
+      this.#stopWatching();
+      this.#stopWatching = this.buffer.watch(this.#cpu, () => this.#look());
+    }
+    return this.#isReady(isReady);
   }
 
-  /** Passes on that there is news, once for the same events: an edge, to who looks for edges. */
-  #watch(): () => void {
-    return this.buffer.wait(this.#cpu, () => {
-      const written = this.readers.reduce((sum, reader) => sum + reader.written, 0);
-      if (written !== this.#seen) this.#onNews?.();
-      this.#seen = written;
-      this.#stopWatching = this.#watch();
-    });
+  /** Where `isReady` comes upon many events that are not shown, the look goes on by itself. */
+  #isReady(isReady: () => boolean): boolean {
+    const before = this.#eventsTaken();
+    if (isReady()) return true;
+    if (this.#eventsTaken() === before) return false;
+    clearImmediate(this.#nextLook);
+    this.#nextLook = setImmediate(() => this.#look());
+    return false;
   }
 
-  /** The remote goes away: whoever waits here hears of it. */
+  tracingStopped(): void {
+    if (this.#endsWithTracing) this.wake();
+  }
+
+  /** The remote goes away: each waiting read hears of it. */
   hangUp(): void {
-    this.#endWait(new ErrnoError('ENODEV', 'the remote is gone'));
+    for (const end of this.#waits) end(new ErrnoError('ENODEV', 'the remote is gone'));
   }
+}
+
+function nextTurn(go: () => void): () => void {
+  const turn = setImmediate(go);
+  return () => clearImmediate(turn);
 }

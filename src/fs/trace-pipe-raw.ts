@@ -3,7 +3,7 @@ import type { HostTask } from '../host-task.ts';
 import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { PAGE_SIZE } from '../units.ts';
 import type { Io, OpenFile } from './nodes.ts';
-import { PipeWaiter } from './pipe-waiter.ts';
+import { type HasEvent, PipeWaiter } from './pipe-waiter.ts';
 import { LARGEST_READ, ReadAhead } from './read-ahead.ts';
 import type { TraceRemote } from './trace-remote.ts';
 
@@ -13,6 +13,7 @@ export type PageReader = (reader: RemoteReader, image: Uint8Array) => boolean;
 /** How pages are made, and whether the kernel's quirk holds: after any close, empty is the end. */
 export interface TracePipeRawStyle {
   readonly readPage: PageReader;
+  readonly hasEvent: HasEvent;
   /** Whether a page is the same whenever it is made, so that it may be before it is asked for. */
   readonly readsAhead: boolean;
   readonly endsOnceClosed: boolean;
@@ -23,9 +24,6 @@ export interface TracePipeRawStyle {
  * up to there.
  */
 export const SPLICED_SIZE = 2 ** 40;
-
-/** How often the kernel asks for a page that it cannot get: to read ahead, and then for itself. */
-const CACHE_TRIES = 2;
 
 /**
  * An open trace_pipe_raw: one CPU's events as page images, each event given to one reader only.
@@ -42,9 +40,6 @@ export class TracePipeRaw implements OpenFile {
   /** Pages that were read ahead: so many bytes of them. */
   readonly #ahead = new Uint8Array(LARGEST_READ);
   #aheadSize = 0;
-  /** Up to where the last splice came, and how often it asked for more since. */
-  #splicedTo = -1;
-  #refusals = 0;
   #wasClosed = false;
 
   private constructor(waiter: PipeWaiter, style: TracePipeRawStyle) {
@@ -59,7 +54,8 @@ export class TracePipeRaw implements OpenFile {
     task: HostTask,
     style: TracePipeRawStyle,
   ): Promise<TracePipeRaw> {
-    return new TracePipeRaw(await PipeWaiter.open(remote, cpu, task), style);
+    const waiter = await PipeWaiter.open(remote, cpu, task, { endsWithTracing: false });
+    return new TracePipeRaw(waiter, style);
   }
 
   flush(): void {
@@ -73,34 +69,17 @@ export class TracePipeRaw implements OpenFile {
   }
 
   /** @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted. */
-  async read(to: Uint8Array, offset: number, io: Io): Promise<number> {
+  async read(to: Uint8Array, _offset: number, io: Io): Promise<number> {
     if (to.length === 0) return 0;
-    const given = this.#take(to) ?? (await this.#wait(to, offset, io));
-    this.#splicedTo = io.forCache ? offset + given : -1;
-    this.#refusals = 0;
-    return given;
-  }
-
-  #wait(to: Uint8Array, offset: number, io: Io): Promise<number> {
     const ended = (): boolean => this.#style.endsOnceClosed && this.#wasClosed;
-    const take = (): number | undefined => this.#take(to) ?? (ended() ? 0 : undefined);
-    const nonblock = io.nonblock || this.#endsSplice(offset);
-    return this.#waiter.untilSome(take, { ...io, nonblock });
-  }
-
-  /**
-   * A splice(2) asks for page after page, up to its length. One that has some must not wait for
-   * more: EAGAIN ends it, and its caller gets what there was. Who asks again then is the next
-   * splice, which waits.
-   */
-  #endsSplice(offset: number): boolean {
-    return offset === this.#splicedTo && this.#refusals++ < CACHE_TRIES;
+    return this.#waiter.untilSome(() => this.#take(to), io, ended);
   }
 
   /** Ready as soon as there is an event, or the rest of a page. */
   poll(onNews?: () => void): boolean {
-    const hasEvents = this.#waiter.poll(onNews);
-    return this.#taken < PAGE_SIZE || hasEvents;
+    const { hasEvent } = this.#style;
+    const isReady = (): boolean => this.#taken < PAGE_SIZE || this.#waiter.readers.some(hasEvent);
+    return this.#waiter.poll(isReady, onNews);
   }
 
   #take(to: Uint8Array): number | undefined {

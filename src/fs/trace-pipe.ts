@@ -4,7 +4,7 @@ import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
 import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { TraceSeq } from '../trace-seq.ts';
 import type { Io, OpenFile } from './nodes.ts';
-import { PipeWaiter } from './pipe-waiter.ts';
+import { type HasEvent, PipeWaiter, SKIPPED_AT_ONCE } from './pipe-waiter.ts';
 import { LARGEST_READ, ReadAhead } from './read-ahead.ts';
 import type { LineOutput } from './trace-output.ts';
 import type { TraceRemote } from './trace-remote.ts';
@@ -17,6 +17,7 @@ const LINE_SIZE = 1_024;
 /** How a pipe shows events, and whether it has an end: when tracing is off and all was read. */
 export interface TracePipeStyle {
   readonly output: LineOutput;
+  readonly hasEvent: HasEvent;
   /** Whether a line is the same whenever it is printed, so that it may be before it is asked for. */
   readonly readsAhead: boolean;
   readonly ends: boolean;
@@ -55,7 +56,8 @@ export class TracePipe implements OpenFile {
     task: HostTask,
     style: TracePipeStyle,
   ): Promise<TracePipe> {
-    return new TracePipe(remote, await PipeWaiter.open(remote, cpu, task), style);
+    const waiter = await PipeWaiter.open(remote, cpu, task, { endsWithTracing: style.ends });
+    return new TracePipe(remote, waiter, style);
   }
 
   release(): Promise<void> {
@@ -66,14 +68,21 @@ export class TracePipe implements OpenFile {
   /** @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted. */
   async read(to: Uint8Array, _offset: number, io: Io): Promise<number> {
     if (to.length === 0) return 0;
-    const ended = (): boolean => this.#style.ends && this.#hasRead && !this.#remote.isTracing;
+    const ended = (): boolean => !io.nonblock && this.#isAtEnd;
     return this.#waiter.untilSome(() => this.#take(to, io.task), io, ended);
   }
 
-  /** Ready as soon as there is an event, or text left of one. */
+  /** Ready as soon as there is an event, text left of one, or the end. */
   poll(onNews?: () => void): boolean {
-    const hasEvents = this.#waiter.poll(onNews);
-    return this.#hasText || hasEvents;
+    const { hasEvent } = this.#style;
+    const isReady = (): boolean =>
+      this.#hasText || this.#isAtEnd || this.#waiter.readers.some(hasEvent);
+    return this.#waiter.poll(isReady, onNews);
+  }
+
+  /** Whether a read that finds no event ends. */
+  get #isAtEnd(): boolean {
+    return this.#style.ends && this.#hasRead && !this.#remote.isTracing;
   }
 
   /** Of events that were taken and did not fit into the last read. */
@@ -110,6 +119,7 @@ export class TracePipe implements OpenFile {
   #fill(size: number, readers: readonly RemoteReader[], task: HostTask): void {
     this.#seq.truncate(0);
     this.#taken = 0;
+    let skipped = 0;
     const { merge, until } = this.#settled(readers, task);
     for (let next = merge.oldest; next && next.ts <= until; next = merge.oldest) {
       const start = this.#seq.length;
@@ -118,7 +128,9 @@ export class TracePipe implements OpenFile {
         this.#seq.truncate(start);
         break;
       }
-      merge.consume();
+      if (this.#seq.length > start) merge.consume();
+      else if (++skipped < SKIPPED_AT_ONCE) merge.skip();
+      else break;
       if (this.#seq.length >= size) break; // Of a small read the rest is for the next one.
     }
   }

@@ -66,6 +66,9 @@ export interface TraceRemoteCallbacks extends RemoteCallbacks {
   writeSelftestEvent(task: HostTask): void;
 }
 
+/** How often the open pipes' buffer is looked at for new events: the ring cannot interrupt its host. */
+const POLL_MS = 100;
+
 const DEFAULT_BUFFER_SIZE = 7n * BigInt(KIB);
 const SIZE_SHIFT = 10n;
 
@@ -79,8 +82,8 @@ const SIZE_SHIFT = 10n;
  */
 export class TraceRemote {
   readonly callbacks: TraceRemoteCallbacks;
-  /** The open pipes, each of which may have a reader waiting. */
-  readonly pipes = new Set<{ hangUp(): void }>();
+  /** The open pipes, each of which may have reads waiting. */
+  readonly pipes = new Set<{ hangUp(): void; tracingStopped(): void }>();
   readonly #lock = new AsyncMutex();
   readonly #enabled = new Set<number>();
   #bufferSize = DEFAULT_BUFFER_SIZE;
@@ -89,6 +92,8 @@ export class TraceRemote {
   #lastStats = new Map<number, RingStats>();
   #clock: StartingClock | undefined;
   #nrReaders = 0;
+  /** While there are readers: one timer for all, however many. */
+  #poll: NodeJS.Timeout | undefined;
 
   constructor(callbacks: TraceRemoteCallbacks) {
     this.callbacks = callbacks;
@@ -151,6 +156,7 @@ export class TraceRemote {
     this.#clock?.stop();
     this.#clock = undefined;
     this.#buffer?.poll();
+    for (const pipe of this.pipes) pipe.tracingStopped();
     this.#tryUnload(task);
   }
 
@@ -191,8 +197,7 @@ export class TraceRemote {
         const buffer = this.#load(task);
         if (buffer.select(cpu).length === 0)
           throw new ErrnoError('ENODEV', `cpu ${cpu} has no ring`);
-        buffer.poll(cpu);
-        this.#nrReaders++;
+        this.#addReader(buffer);
         return buffer;
       } catch (error) {
         this.#tryUnload(task);
@@ -201,9 +206,13 @@ export class TraceRemote {
     });
   }
 
+  #addReader(buffer: RemoteBuffer): void {
+    if (this.#nrReaders++ === 0) this.#poll = setInterval(() => buffer.poll(), POLL_MS);
+  }
+
   putReader(): Promise<void> {
     return this.#lock.run(() => {
-      this.#nrReaders--;
+      if (--this.#nrReaders === 0) clearInterval(this.#poll);
       this.#tryUnload(KERNEL_THREAD); // A file is released by whoever happens to run then.
     });
   }

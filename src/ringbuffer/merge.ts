@@ -2,7 +2,7 @@ import type { HostTask } from '../host-task.ts';
 import type { RemoteReader } from './remote-reader.ts';
 
 /** What a merge needs of a reader. */
-export type Merged = Pick<RemoteReader, 'cpu' | 'ts' | 'empty' | 'peek' | 'consume'>;
+export type Merged = Pick<RemoteReader, 'cpu' | 'ts' | 'empty' | 'peek' | 'consume' | 'skip'>;
 
 /**
  * The events of several CPUs in the order of their times; at a tie the lowest CPU's is first. By
@@ -28,9 +28,19 @@ export class Merge<Reader extends Merged = RemoteReader> {
 
   /** Takes the oldest event. */
   consume(): void {
+    this.oldest?.consume();
+    this.#goOn();
+  }
+
+  /** Takes the oldest event, which is not shown. */
+  skip(): void {
+    this.oldest?.skip();
+    this.#goOn();
+  }
+
+  #goOn(): void {
     const [oldest] = this.#heap;
     if (oldest === undefined) return;
-    oldest.consume();
     if (!this.#hasNext(oldest)) {
       const last = this.#heap.pop();
       if (last === undefined || last === oldest) return;

@@ -16,6 +16,9 @@ export class RemoteBuffer {
   #readers: readonly RemoteReader[] = [];
   #down: readonly { reader: RemoteReader; timesUp: number }[];
   readonly #waiters = new Map<CpuFilter, Set<() => void>>();
+  readonly #watchers = new Map<CpuFilter, Set<() => void>>();
+  /** By CPU, how many events had been written at the last poll. */
+  readonly #written = new Map<number, number>();
 
   constructor(memory: SharedMemory, rings: readonly RemotePages[], callbacks: RemoteCallbacks) {
     this.#callbacks = callbacks;
@@ -48,13 +51,24 @@ export class RemoteBuffer {
   }
 
   /**
-   * Looks for new events, and wakes who waits for them. First every CPU's counters, then the
-   * wake-ups: a merged read must not see one CPU's events without another's earlier ones.
+   * Looks for events, and wakes those that wait for them or watch. First every CPU's counters, then
+   * the wake-ups: a merged read must not see one CPU's events without another's earlier ones.
    */
-  poll(cpu: CpuFilter = 'all'): void {
-    const ready = this.select(cpu).filter((reader) => reader.poll());
-    for (const reader of ready) this.#wake(reader.cpu);
-    if (ready.length > 0) this.#wake('all');
+  poll(): void {
+    const readers = this.readers;
+    for (const reader of readers) reader.poll();
+    const unread = readers.filter((reader) => !reader.empty);
+    const fresh = readers.filter((reader) => this.#hasGrown(reader));
+    for (const { cpu } of unread) this.#wake(cpu);
+    if (unread.length > 0) this.#wake('all');
+    for (const { cpu } of fresh) this.#tell(cpu);
+    if (fresh.length > 0) this.#tell('all');
+  }
+
+  #hasGrown({ cpu, written }: RemoteReader): boolean {
+    const last = this.#written.get(cpu) ?? 0;
+    this.#written.set(cpu, written);
+    return written !== last;
   }
 
   isEmpty(cpu: CpuFilter = 'all'): boolean {
@@ -66,6 +80,17 @@ export class RemoteBuffer {
     const waiters = this.#waiters.get(cpu) ?? new Set();
     this.#waiters.set(cpu, waiters.add(wake));
     return () => waiters.delete(wake);
+  }
+
+  /** Calls `tell` each time that a poll finds new events of `cpu`. Returns how to stop that. */
+  watch(cpu: CpuFilter, tell: () => void): () => void {
+    const watchers = this.#watchers.get(cpu) ?? new Set();
+    this.#watchers.set(cpu, watchers.add(tell));
+    return () => watchers.delete(tell);
+  }
+
+  #tell(cpu: CpuFilter): void {
+    for (const tell of this.#watchers.get(cpu) ?? []) tell();
   }
 
   #wake(cpu: CpuFilter): void {

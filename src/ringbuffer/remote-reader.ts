@@ -79,6 +79,11 @@ export class RemoteReader {
     return this.#entries - (this.#overrun + this.#read);
   }
 
+  /** How many were read or skipped. */
+  get eventsTaken(): number {
+    return this.#read;
+  }
+
   get empty(): boolean {
     return this.unread <= 0;
   }
@@ -116,10 +121,15 @@ export class RemoteReader {
 
   /** Takes the peeked event. */
   consume(): void {
+    this.skip();
+    this.#lost = 0;
+  }
+
+  /** Takes the peeked event, but shows it to nobody: what was lost before it is still to be told. */
+  skip(): void {
     assert(this.#cursor.peeked, 'an event was peeked');
     this.#cursor.take();
     this.#read++;
-    this.#lost = 0;
   }
 
   /**

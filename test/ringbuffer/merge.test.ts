@@ -32,6 +32,10 @@ class Events implements Merged {
     this.#next++;
     this.#left--;
   }
+
+  skip(): void {
+    this.consume();
+  }
 }
 
 function merged(readers: readonly Events[]): [ts: number, cpu: number][] {
