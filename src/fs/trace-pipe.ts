@@ -115,7 +115,10 @@ export class TracePipe implements OpenFile {
     });
   }
 
-  /** Makes text of events, oldest first, to answer a read of `size`. */
+  /**
+   * Makes text of events, oldest first, to answer a read of `size`. Whole lines never fill it: FUSE
+   * divides a large read, and asks for the rest of it, less than a line, unless an answer is short.
+   */
   #fill(size: number, readers: readonly RemoteReader[], task: HostTask): void {
     this.#seq.truncate(0);
     this.#taken = 0;
@@ -124,7 +127,7 @@ export class TracePipe implements OpenFile {
     for (let next = merge.oldest; next && next.ts <= until; next = merge.oldest) {
       const start = this.#seq.length;
       this.#style.output.print(next, this.#seq);
-      if (this.#seq.length > size && size >= WHOLE_LINES_FROM) {
+      if (this.#seq.length >= size && size >= WHOLE_LINES_FROM) {
         this.#seq.truncate(start);
         break;
       }

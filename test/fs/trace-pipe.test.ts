@@ -63,6 +63,23 @@ describe('a read of trace_pipe', () => {
     await machine.close(fd);
   });
 
+  test('never fills a large one, lest FUSE ask for the rest of a longer read', async () => {
+    const withEvents = async (): Promise<{ machine: TestMachine; fd: number }> => {
+      const machine = new TestMachine();
+      await machine.setup(64);
+      await machine.selftest(600);
+      machine.tick(10_000);
+      return { machine, fd: await machine.open(PIPE, constants.O_RDONLY) };
+    };
+    const known = await withEvents();
+    const text = await known.machine.read(known.fd, 131_072);
+    const exact = text.indexOf('\n', 9_000) + 1; // As long as its lines are.
+    const { machine, fd } = await withEvents();
+    const read = await machine.read(fd, exact);
+    expect(read).toBe(text.slice(0, text.lastIndexOf('\n', exact - 2) + 1));
+    expect(await machine.read(fd, 131_072)).toBe(text.slice(read.length));
+  });
+
   test('is EAGAIN for who may not wait', async () => {
     const machine = new TestMachine();
     const fd = await machine.open(PIPE, constants.O_RDONLY);
