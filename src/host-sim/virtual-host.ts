@@ -2,7 +2,7 @@ import { AssertionError } from '../assert.ts';
 import type { Hypervisor } from '../hypervisor-sim/hypervisor.ts';
 import { SMC_FUNCTIONS } from '../hypervisor-sim/smccc.ts';
 import { NS_PER_S } from '../units.ts';
-import { BOOT_CPU, cpuUp } from './cpu-hotplug.ts';
+import { BOOT_CPU, cpuDown, cpuUp } from './cpu-hotplug.ts';
 import { HostCpu } from './host-cpu.ts';
 import { PageAllocator } from './page-allocator.ts';
 import { Prng } from './prng.ts';
@@ -76,7 +76,7 @@ export class VirtualHost implements Workload {
   async windDown(): Promise<void> {
     for (const { host } of this.#turns) host.stopping = true;
     for (const { host } of this.#turns) {
-      cpuUp(this.#hypervisor, BOOT_CPU, host.cpu);
+      this.#onBootCpu(() => cpuUp(this.#hypervisor, BOOT_CPU, host.cpu));
       this.#time.runAs(host.cpu, 0, () => host.windDown());
     }
     this.#turns = [];
@@ -99,12 +99,27 @@ export class VirtualHost implements Workload {
     this.#time.reach(this.#end);
   }
 
-  /** The machine sleeps for `ns`: the boot clock counts on, and no CPU does anything. */
+  /**
+   * The machine sleeps for `ns`: the boot clock counts on, and no CPU does anything. The boot CPU
+   * goes down last, and brings up again what was on.
+   */
   suspend(ns: number): void {
     const hypervisor = this.#hypervisor;
-    hypervisor.on(BOOT_CPU, () => hypervisor.smc(BOOT_CPU, SMC_FUNCTIONS.PSCI_SYSTEM_SUSPEND));
+    const cpus = Array.from({ length: hypervisor.nrCpus }, (_, cpu) => cpu);
+    const others = cpus.filter((cpu) => cpu !== BOOT_CPU && hypervisor.isOnline(cpu));
+    this.#onBootCpu(() => {
+      for (const cpu of others) cpuDown(hypervisor, cpu);
+      hypervisor.on(BOOT_CPU, () => hypervisor.smc(BOOT_CPU, SMC_FUNCTIONS.PSCI_SYSTEM_SUSPEND));
+    });
     this.#time.reach(this.#time.now + ns);
-    hypervisor.cpuEntry(BOOT_CPU);
+    this.#onBootCpu(() => {
+      hypervisor.cpuEntry(BOOT_CPU);
+      for (const cpu of others) cpuUp(hypervisor, BOOT_CPU, cpu);
+    });
+  }
+
+  #onBootCpu(work: () => void): void {
+    this.#time.runAs(BOOT_CPU, 0, work);
   }
 
   #next(): Turn | undefined {

@@ -9,6 +9,7 @@ import {
   FFA_VERSION_1_0,
   isFfa,
   PSCI_ALREADY_ON,
+  PSCI_DENIED,
   PSCI_INVALID_PARAMETERS,
   PSCI_NOT_SUPPORTED,
   PSCI_ON_PENDING,
@@ -74,7 +75,7 @@ export class Firmware {
         if ((x1 & PSCI_POWER_DOWN) === 0) return smcResult(PSCI_SUCCESS);
         return this.#power(cpu, POWER_PENDING); // The next interrupt resumes it.
       case SMC_FUNCTIONS.PSCI_SYSTEM_SUSPEND:
-        return this.#power(cpu, POWER_PENDING);
+        return this.#systemSuspend(cpu);
       case SMC_FUNCTIONS.PSCI_MEM_PROTECT:
         return smcResult(PSCI_SUCCESS);
       default:
@@ -93,6 +94,12 @@ export class Firmware {
     if (!pcpu) return PSCI_INVALID_PARAMETERS;
     if (pcpu.tryTurnOn()) return PSCI_SUCCESS;
     return pcpu.power === POWER_ON ? PSCI_ALREADY_ON : PSCI_ON_PENDING;
+  }
+
+  /** The caller must be the only CPU that is not off: Arm DEN 0022, SYSTEM_SUSPEND. */
+  #systemSuspend(cpu: number): SmcResult {
+    const isLast = this.#pcpus.every((pcpu) => pcpu.cpu === cpu || pcpu.power === POWER_OFF);
+    return isLast ? this.#power(cpu, POWER_PENDING) : smcResult(PSCI_DENIED);
   }
 
   #power(cpu: number, power: typeof POWER_OFF | typeof POWER_PENDING): SmcResult {

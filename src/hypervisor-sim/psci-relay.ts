@@ -3,6 +3,7 @@ import { type SmcResult, smcResult } from './firmware.ts';
 import type { HypCpu } from './hyp-cpu.ts';
 import { HYP_REASON, psciMemProtect } from './hyp-events.ts';
 import { COST_NS } from './machine-time.ts';
+import { POWER_ON } from './pcpu.ts';
 import { PSCI_NOT_SUPPORTED, PSCI_POWER_DOWN, SMC_FUNCTIONS } from './smccc.ts';
 import { TICKET_LOCK_SIZE, TicketLock } from './ticket-lock.ts';
 
@@ -34,10 +35,17 @@ export function hostPsciCall(
   }
 }
 
-function powerDown(hyp: HypCpu, id: number, x1: number): undefined {
+/** Leaves for the firmware, and comes back only if the firmware refuses. */
+function powerDown(hyp: HypCpu, id: number, x1: number): SmcResult | undefined {
   hyp.exit(HYP_REASON.smc);
-  hyp.time.spend(COST_NS.powerDown);
-  hyp.firmware.call(hyp.cpu, id, x1);
+  const refusal = hyp.firmware.call(hyp.cpu, id, x1);
+  if (hyp.pcpu.power !== POWER_ON) {
+    hyp.time.spend(COST_NS.powerDown);
+    return undefined;
+  }
+  hyp.time.spend(COST_NS.smc);
+  hyp.enter(HYP_REASON.smc);
+  return refusal;
 }
 
 /** A CPU comes up, switched on or resumed: the firmware starts it in the hypervisor. */

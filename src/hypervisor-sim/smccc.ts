@@ -77,6 +77,7 @@ export const isFfa = (id: number): boolean =>
 export const PSCI_SUCCESS = 0;
 export const PSCI_NOT_SUPPORTED = -1;
 export const PSCI_INVALID_PARAMETERS = -2;
+export const PSCI_DENIED = -3;
 export const PSCI_ALREADY_ON = -4;
 export const PSCI_ON_PENDING = -5;
 

@@ -8,6 +8,7 @@ import { loadScenario, scenarioNames } from '../../src/daemon/scenarios.ts';
 import { statsTable } from '../../src/daemon/stats-table.ts';
 import { VirtualHost } from '../../src/host-sim/virtual-host.ts';
 import { HYP_EVENTS, HYP_REASON, hypEventId } from '../../src/hypervisor-sim/hyp-events.ts';
+import { SMC_FUNCTIONS } from '../../src/hypervisor-sim/smccc.ts';
 import { getPageImage, pageEvents } from '../../src/ringbuffer/page-image.ts';
 import { MIB, NS_PER_MS, NS_PER_US, PAGE_SIZE } from '../../src/units.ts';
 import { TraceChecker } from '../support/trace-checker.ts';
@@ -178,10 +179,20 @@ describe('virtual time', () => {
     const before = hypervisor.trace.passed;
     host.suspend(5_000 * NS_PER_MS);
     expect(time.now).toBe(5_001 * NS_PER_MS);
-    expect(hypervisor.trace.passed - before).toBeLessThan(10); // SYSTEM_SUSPEND, and PSCI's entry.
-    expect(hypervisor.cpu(0).stats.trap(HYP_REASON.psci).calls).toBe(1);
+    // CPU 1 goes off, SYSTEM_SUSPEND, CPU 0 is back by PSCI's entry, and switches CPU 1 on.
+    expect(hypervisor.trace.passed - before).toBeLessThan(20);
+    for (const cpu of [0, 1])
+      expect(hypervisor.cpu(cpu).stats.trap(HYP_REASON.psci).calls, `cpu ${cpu}`).toBe(1);
     host.advance(NS_PER_MS);
     expect(hypervisor.trace.passed).toBeGreaterThan(before + 1_000);
+  });
+
+  test('leaves off in a suspend what was off before', async () => {
+    const { hypervisor, host, scenario } = machine('storm');
+    await host.run(scenario, 1);
+    hypervisor.smc(1, SMC_FUNCTIONS.PSCI_CPU_OFF);
+    host.suspend(NS_PER_MS);
+    expect([0, 1].map((cpu) => hypervisor.isOnline(cpu))).toEqual([true, false]);
   });
 
   test('goes by for a host that never traps, and for one that has no memory for its VM', async () => {

@@ -101,6 +101,36 @@ describe('a CPU that goes off', () => {
   });
 });
 
+describe('a suspend of the system', () => {
+  test('is denied while another CPU is on, and the CPU goes on where it was', () => {
+    const { hypervisor, ...machine } = traced();
+    expect(hypervisor.smc(0, FN.PSCI_SYSTEM_SUSPEND)?.[0]).toBe(-3);
+    expect(machine.trace()).toEqual([
+      ENTER,
+      ...AROUND_AN_SMC,
+      `0 host_smc id=${FN.PSCI_SYSTEM_SUSPEND} forwarded=0`,
+      EXIT,
+    ]);
+    hypervisor.smc(1, FN.PSCI_CPU_SUSPEND, PSCI_POWER_DOWN); // Asleep is not off.
+    expect(hypervisor.smc(0, FN.PSCI_SYSTEM_SUSPEND)?.[0]).toBe(-3);
+  });
+
+  test('powers the last CPU down, which comes back through PSCI’s entry point', () => {
+    const { hypervisor, ...machine } = traced();
+    hypervisor.smc(1, FN.PSCI_CPU_OFF);
+    machine.trace();
+    expect(hypervisor.smc(0, FN.PSCI_SYSTEM_SUSPEND)).toBeUndefined();
+    expect(hypervisor.cpuEntry(0)).toBe(true);
+    expect(machine.trace()).toEqual([
+      ENTER,
+      '0 hyp_exit reason=smc vcpu=0',
+      '0 hyp_enter reason=psci vcpu=0',
+      '0 __hyp_printk cpu 0 is up',
+      '0 hyp_exit reason=psci vcpu=0',
+    ]);
+  });
+});
+
 function traced() {
   const machine = new TracedMachine();
   return { hypervisor: machine.hypervisor, trace: () => machine.trace() };
