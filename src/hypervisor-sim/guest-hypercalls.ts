@@ -3,6 +3,7 @@ import { PAGE_SIZE } from '../units.ts';
 import { isGuestDevice, isGuestRam } from './guest-program.ts';
 import { EXIT_CPU_OFF, EXIT_CPU_ON, EXIT_SYSTEM_OFF } from './host-structs.ts';
 import type { HypCpu } from './hyp-cpu.ts';
+import { COST_NS } from './machine-time.ts';
 import {
   AFFINITY_OFF,
   AFFINITY_ON,
@@ -80,12 +81,13 @@ function protectedCall(hyp: HypCpu, vm: LoadedVcpu['vm'], id: number, ipa: numbe
     case GUEST_FUNCTIONS.MMIO_GUARD_ENROLL:
       return SMCCC_RET_SUCCESS;
     case GUEST_FUNCTIONS.MEM_SHARE:
-      return onOwnPage(vm, ipa, (page) => ownership.guestShareHost(page));
+      return onOwnPage(hyp, vm, ipa, (page) => ownership.guestShareHost(page));
     case GUEST_FUNCTIONS.MEM_UNSHARE:
-      return onOwnPage(vm, ipa, (page) => ownership.guestUnshareHost(page));
+      return onOwnPage(hyp, vm, ipa, (page) => ownership.guestUnshareHost(page));
     case GUEST_FUNCTIONS.MMIO_GUARD_MAP:
     case GUEST_FUNCTIONS.MMIO_GUARD_UNMAP:
       if (!Number.isInteger(ipaPage) || !isGuestDevice(ipa)) return SMCCC_RET_INVALID_PARAMETER;
+      hyp.time.spend(COST_NS.pageTable);
       vm.lock.with(() =>
         id === GUEST_FUNCTIONS.MMIO_GUARD_MAP
           ? vm.stage2.noteMmio(ipaPage)
@@ -97,8 +99,14 @@ function protectedCall(hyp: HypCpu, vm: LoadedVcpu['vm'], id: number, ipa: numbe
   }
 }
 
-function onOwnPage(vm: LoadedVcpu['vm'], ipa: number, change: (page: number) => void): number {
+function onOwnPage(
+  hyp: HypCpu,
+  vm: LoadedVcpu['vm'],
+  ipa: number,
+  change: (page: number) => void,
+): number {
   if (!isGuestRam(ipa) || ipa % PAGE_SIZE !== 0) return SMCCC_RET_INVALID_PARAMETER;
+  hyp.time.spend(COST_NS.pageTable);
   return vm.lock.with(() => {
     const page = vm.stage2.lookup(ipa / PAGE_SIZE);
     if (page === undefined) return SMCCC_RET_INVALID_PARAMETER;

@@ -41,12 +41,14 @@ export function runVcpu(hyp: HypCpu, loaded: LoadedVcpu): number {
   }
   hyp.pcpu.vcpu = vcpu.pid;
   const guest = new GuestCpu(hyp, loaded);
+  hyp.time.spend(COST_NS.worldSwitch);
   for (;;) {
     hyp.exit(HYP_REASON.eret_guest);
     const trap = guest.run();
     hyp.enter(HYP_REASON.guest_exit);
     const exit = trap.kind === 'irq' ? NO_EXIT : handleTrap(hyp, loaded, trap);
     if (exit === undefined) continue;
+    hyp.time.spend(COST_NS.worldSwitch);
     hyp.pcpu.vcpu = 0;
     putExit(ram, vcpu.hostVcpu, exit);
     return trap.kind === 'irq' ? ARM_EXCEPTION_IRQ : ARM_EXCEPTION_TRAP;
@@ -59,6 +61,7 @@ function handleTrap(hyp: HypCpu, loaded: LoadedVcpu, trap: Trap): Exit | undefin
     case 'wfi':
       return { ...NO_EXIT, esr: WFI_ESR };
     case 'hvc': {
+      hyp.time.spend(COST_NS.hypercall);
       const answer = guestHypercall(hyp, loaded, trap.id, trap.x1, trap.x2);
       if (typeof answer !== 'number') return { ...NO_EXIT, x0: answer.exit, target: answer.target };
       loaded.vcpu.x0 = answer;
@@ -67,17 +70,22 @@ function handleTrap(hyp: HypCpu, loaded: LoadedVcpu, trap: Trap): Exit | undefin
     case 'abort':
       return handleAbort(hyp, loaded, trap.access, trap.ipa);
     case 'smc':
-      hyp.emit(vcpuIllegalTrap, SMC_ESR);
-      return undefined;
+      return refuse(hyp, SMC_ESR);
     case 'illegal':
-      hyp.emit(vcpuIllegalTrap, trap.esr);
-      return undefined;
+      return refuse(hyp, trap.esr);
     case 'undefined': // Nothing in the guest handles it: the vCPU is lost.
       loaded.vcpu.powerOff();
       return { ...NO_EXIT, x0: EXIT_CPU_OFF };
     default: // A system register that the hypervisor emulates.
+      hyp.time.spend(COST_NS.emulation);
       return undefined;
   }
+}
+
+/** The guest gets an exception in place of what it may not do. */
+function refuse(hyp: HypCpu, esr: number): undefined {
+  hyp.time.spend(COST_NS.emulation);
+  hyp.emit(vcpuIllegalTrap, esr);
 }
 
 /** Memory that is not there yet is the host's to give; a device only where the guest said so. */
@@ -91,6 +99,7 @@ function handleAbort(
   vcpu.pc += INSTRUCTION_SIZE; // Emulated by the host, or skipped by the guest's handler.
   if (!vm.isProtected || vm.stage2.isMmio(Math.floor(ipa / PAGE_SIZE)))
     return { ...NO_EXIT, esr: abortEsr(access, true), ipa };
+  hyp.time.spend(COST_NS.emulation);
   hyp.printk('guest 0x%llx fault injected at 0x%llx', vm.handle, ipa);
   return undefined;
 }

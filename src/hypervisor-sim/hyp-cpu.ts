@@ -93,6 +93,7 @@ export class HypCpu {
   enter(reason: HypReason): void {
     this.time.spend(COST_NS.contextSwitch);
     this.trace.emit(this.cpu, this.#hypEnter, reason, this.pcpu.vcpu);
+    this.time.spend(COST_NS.dispatch);
   }
 
   /** Leaves it, for the host, a guest or the firmware. */

@@ -133,6 +133,7 @@ export class Hypervisor {
    */
   smc(cpu: number, id: number, x1 = 0, x2 = 0, x3 = 0): SmcResult | undefined {
     return this.#trap(cpu, HYP_REASON.smc, (hyp) => {
+      this.time.spend(COST_NS.smcFilter);
       const answer = isPsci(id)
         ? hostPsciCall(hyp, id, x1, x2)
         : isFfa(id)
@@ -167,7 +168,10 @@ export class Hypervisor {
 
   /** The host uses a system register that traps to the hypervisor. */
   sysreg(cpu: number): void {
-    this.#trap(cpu, HYP_REASON.sys, () => ({ result: undefined, failed: false }));
+    this.#trap(cpu, HYP_REASON.sys, () => {
+      this.time.spend(COST_NS.emulation);
+      return { result: undefined, failed: false };
+    });
   }
 
   /** A CPU that was told to come up does: PSCI's entry point. False when it was not. */

@@ -52,6 +52,7 @@ function powerDown(hyp: HypCpu, id: number, x1: number): SmcResult | undefined {
 export function psciCpuEntry(hyp: HypCpu): void {
   hyp.pcpu.enterByPsci();
   hyp.enter(HYP_REASON.psci);
+  hyp.time.spend(COST_NS.cpuInit);
   hyp.printk('cpu %llu is up', hyp.cpu);
   hyp.exit(HYP_REASON.psci);
 }

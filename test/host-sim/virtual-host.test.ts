@@ -59,6 +59,17 @@ describe.each(scenarioNames())('%s', (name) => {
     expect(await text(name, 8, forNs)).not.toBe(first);
   });
 
+  test('has no visit to the hypervisor that takes no time', async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const checker = new TraceChecker();
+      await run(options(name, seed, lengthOf(name)), {
+        drain: (buffer) => checker.drain(buffer),
+        close: () => {},
+      });
+      expect(checker.shortestVisitNs, `seed ${seed}`).toBeGreaterThan(0);
+    }
+  });
+
   test(`keeps every invariant from ${SEEDS} seeds, and all pages come back`, async () => {
     for (let seed = 1; seed <= SEEDS; seed++) {
       const checker = new TraceChecker();

@@ -289,7 +289,7 @@ describe('trace-cmd', () => {
       (stdout.split(`== ${name}\n`)[1]?.split('== ')[0] ?? '').split('\n').filter(Boolean);
     expect(part('show')).toHaveLength(7);
     expect(part('show')[0]).toMatch(
-      /^ +<idle>-0 +\[000\] \.{5} +0\.000535: psci_mem_protect: count=1 was=0$/,
+      /^ +<idle>-0 +\[000\] \.{5} +0\.000536: psci_mem_protect: count=1 was=0$/,
     );
     expect(part('pipe')).toEqual(part('show')); // To the end: tracing is off.
     expect(part('stat').join()).toContain('psci_mem_protect');

@@ -10,6 +10,9 @@ const EXIT = hypEventId(HYP_EVENTS.indexOf(hypExit));
 /** Reads a buffer, and checks event by event what each CPU's trace must be like. */
 export class TraceChecker {
   readonly #last = new Map<number, { ts: number; inside: boolean | undefined }>();
+  readonly #enteredAt = new Map<number, number>();
+  /** The shortest time from a hyp_enter to the hyp_exit after it. */
+  shortestVisitNs = Number.POSITIVE_INFINITY;
   read = 0;
   lost = 0;
   /** How many there were of each event, by its name. */
@@ -34,6 +37,10 @@ export class TraceChecker {
       inside = id === ENTER;
     } else if (inside === false) throw new Error(`cpu ${cpu}: event ${id} outside at ${ts}`);
     this.#last.set(cpu, { ts, inside });
+    if (id === ENTER) this.#enteredAt.set(cpu, ts);
+    const enteredAt = this.#enteredAt.get(cpu);
+    if (id === EXIT && lostEvents === 0 && enteredAt !== undefined)
+      this.shortestVisitNs = Math.min(this.shortestVisitNs, ts - enteredAt);
     const name = HYP_EVENTS[id - hypEventId(0)]?.name ?? `${id}`;
     this.events.set(name, (this.events.get(name) ?? 0) + 1);
     this.lost += lostEvents;
