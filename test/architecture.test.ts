@@ -20,7 +20,7 @@ const EXCEPTIONS: Record<string, readonly string[]> = {
   'node:worker_threads': ['host-sim/pcpu-threads.ts', 'host-sim/pcpu-worker.ts'],
   'node:events': ['host-sim/pcpu-threads.ts', 'daemon/exec.ts', 'daemon/serve.ts'],
   protobufjs: ['daemon/perfetto-sink.ts'],
-  yaml: ['host-sim/scenario-file.ts'],
+  yaml: ['host-sim/scenario-yaml.ts', 'host-sim/yaml-extent.ts'],
   valibot: [
     'host-sim/guest-schema.ts',
     'host-sim/scenario-file.ts',

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { availableParallelism } from 'node:os';
 import { Command, Option } from 'commander';
-import { ScenarioError } from '../host-sim/scenario-file.ts';
+import { ScenarioError } from '../host-sim/scenario-error.ts';
 import type { HypEvent } from '../hypervisor-sim/hyp-event.ts';
 import { NS_PER_MS } from '../units.ts';
 import { detach } from './detach.ts';
@@ -21,7 +21,7 @@ import {
   parseTime,
 } from './options.ts';
 import { BrokenPipe, RawSink, run, TextSink, type TraceSink, writeAll } from './run.ts';
-import { DEFAULT_SCENARIO, loadScenario } from './scenarios.ts';
+import { DEFAULT_SCENARIO, readScenario } from './scenarios.ts';
 import { serve, serveExec } from './serve.ts';
 
 /** What a machine is made of, for every command that switches one on. */
@@ -134,7 +134,7 @@ program
 
 async function mountCommand(mountpoint: string, flags: MountFlags): Promise<number> {
   const { virtual, sim, allowOther, sizeZero } = flags;
-  const machine = machineOptions(flags, hostCpus); // Says what is wrong with a scenario at once.
+  const machine = await machineOptions(flags, hostCpus); // Says what is wrong with a scenario at once.
   if (flags.detach) return detach(process.argv.slice(1).filter((arg) => arg !== '--detach'));
   const options = { mountpoint, ...machine, virtual, sim, allowOther, sizeZero };
   const log = createLog(flags.logLevel);
@@ -142,7 +142,8 @@ async function mountCommand(mountpoint: string, flags: MountFlags): Promise<numb
 }
 
 async function runCommand(flags: RunFlags): Promise<number> {
-  const options = { ...machineOptions(flags, RUN_CPUS), forNs: flags.for, events: flags.events };
+  const machine = await machineOptions(flags, RUN_CPUS);
+  const options = { ...machine, forNs: flags.for, events: flags.events };
   const sink = await sinkOf(flags, options.cpus);
   try {
     await run(options, sink);
@@ -173,10 +174,10 @@ function mountArgsOf({ mount: _, virtual, ...flags }: ExecFlags): string[] {
   return [...values.flat(), ...(virtual ? ['--virtual'] : [])];
 }
 
-function machineOptions(flags: MachineFlags, defaultCpus: number) {
+async function machineOptions(flags: MachineFlags, defaultCpus: number) {
   const { seed, rate, memory: memoryMib, counterHz } = flags;
   try {
-    const scenario = loadScenario(flags.scenario);
+    const scenario = await readScenario(flags.scenario);
     const cpus = flags.cpus ?? scenario.cpus ?? defaultCpus;
     return { scenario, seed, rate, cpus, memoryMib, counterHz };
   } catch (error) {

@@ -13,7 +13,7 @@ import { promisify } from 'node:util';
 import { EXIT, ExitError } from './exit-code.ts';
 
 /** The file system type of our mounts, as /proc/mounts has it; fs/fuse-mount.ts sets it. */
-const FS_TYPE = 'fuse.pkvm-tracefs';
+export const FS_TYPE = 'fuse.pkvm-tracefs';
 
 const FUSE_DEVICE = '/dev/fuse';
 const FUSERMOUNT = 'fusermount';

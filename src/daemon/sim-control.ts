@@ -6,7 +6,7 @@ import type { SimCallbacks } from '../fs/sim-dir.ts';
 import { cpuDown, cpuUp } from '../host-sim/cpu-hotplug.ts';
 import { parseDuration } from '../host-sim/duration.ts';
 import type { Scenario } from '../host-sim/scenario.ts';
-import { ScenarioError } from '../host-sim/scenario-file.ts';
+import { ScenarioError } from '../host-sim/scenario-error.ts';
 import type { VirtualHost } from '../host-sim/virtual-host.ts';
 import type { Workload } from '../host-sim/workload.ts';
 import type { HostTask } from '../host-task.ts';
@@ -17,7 +17,7 @@ import { NS_PER_MS, NS_PER_S } from '../units.ts';
 import { formatHypercall, parseHypercall } from './hypercall-text.ts';
 import type { Machine } from './machine.ts';
 import { formatRate, MAX_SEED, parseRateText } from './options.ts';
-import { loadScenario } from './scenarios.ts';
+import { readScenario } from './scenarios.ts';
 import { statsTable } from './stats-table.ts';
 import { vmPages, vmState, vmVcpus } from './vm-text.ts';
 
@@ -57,10 +57,10 @@ export class SimControl implements SimCallbacks {
     return this.#scenario.name;
   }
 
-  /** @throws ErrnoError EINVAL for no scenario; ENOMEM for one too large for this machine. */
-  setScenario(text: string): Promise<void> {
-    const scenario = scenarioOrErrno(text);
-    return this.#changing.run(async () => {
+  /** @throws ErrnoError EINVAL for no scenario; ENOMEM for one too large for this machine; EINTR. */
+  async setScenario(text: string, io: Io): Promise<void> {
+    const scenario = await scenarioOrErrno(text);
+    return this.#changing.runInterruptible(io, async () => {
       await this.#workload.run(scenario, this.#seed);
       this.#scenario = scenario;
       this.#workload.rate = scenario.rate;
@@ -71,11 +71,11 @@ export class SimControl implements SimCallbacks {
     return `${this.#seed}`;
   }
 
-  /** Starts the scenario anew. @throws ErrnoError EINVAL */
-  setSeed(text: string): Promise<void> {
+  /** Starts the scenario anew. @throws ErrnoError EINVAL, EINTR */
+  setSeed(text: string, io: Io): Promise<void> {
     const seed = Number(text);
     if (!/^\d+$/.test(text) || seed > MAX_SEED) throw new ErrnoError('EINVAL', 'not a seed');
-    return this.#changing.run(async () => {
+    return this.#changing.runInterruptible(io, async () => {
       await this.#workload.run(this.#scenario, seed);
       this.#seed = seed;
     });
@@ -110,7 +110,7 @@ export class SimControl implements SimCallbacks {
     const ns = parseDuration(time);
     if (order === undefined || ns === undefined || ns > MAX_ADVANCE_NS)
       throw new ErrnoError('EINVAL', 'neither advance nor suspend, and a time of up to 3600s');
-    return this.#changing.run(() =>
+    return this.#changing.runInterruptible(io, async () =>
       order === 'suspend' ? virtual.suspend(ns) : advance(virtual, ns, io),
     );
   }
@@ -198,9 +198,9 @@ function orErrno(trap: () => void): void {
   }
 }
 
-function scenarioOrErrno(text: string): Scenario {
+async function scenarioOrErrno(text: string): Promise<Scenario> {
   try {
-    return loadScenario(text);
+    return await readScenario(text);
   } catch (error) {
     if (error instanceof ScenarioError) throw new ErrnoError('EINVAL', error.message);
     throw error;

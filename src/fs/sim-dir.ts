@@ -7,11 +7,11 @@ export interface SimCallbacks {
   /** The handles of the VMs that there are. */
   readonly vms: readonly string[];
   scenario(): string;
-  setScenario(text: string): Promise<void>;
+  setScenario(text: string, io: Io): Promise<void>;
   rate(): string;
   setRate(text: string): void;
   seed(): string;
-  setSeed(text: string): Promise<void>;
+  setSeed(text: string, io: Io): Promise<void>;
   clock(): string;
   setClock(text: string, io: Io): Promise<void>;
   /** The last hypercall that was made here, and its result. */
@@ -63,11 +63,11 @@ export function simDir(sim: SimCallbacks): Dir {
     ),
     scenario: showStore(
       line(() => sim.scenario()),
-      (written) => sim.setScenario(text(written)),
+      (written, _, io) => sim.setScenario(text(written), io),
     ),
     seed: showStore(
       line(() => sim.seed()),
-      (written) => sim.setSeed(text(written)),
+      (written, _, io) => sim.setSeed(text(written), io),
     ),
     stats: show(line(() => sim.stats())),
     vms: liveDir(() => byName(sim.vms, (handle) => handle, vmDir)),

@@ -18,6 +18,8 @@ import {
 /** What a scenario file may say, and what each part of it becomes. */
 
 const MAX_CPU = 63;
+/** On each step of a CPU all its tasks are looked at. */
+const MAX_TASKS = 256;
 const MAX_PAGES = 64;
 const MAX_TIMES = 1_000_000;
 const MAX_ARGS = 4;
@@ -123,5 +125,5 @@ export const scenarioSchema = object({
   rate: otherwise(rate, 100),
   offline: otherwise(list(otherCpu, 'CPUs'), []),
   guests: otherwise(v.record(v.string(), guestSchema, 'expected guests by name'), {}),
-  tasks: list(task, 'tasks'),
+  tasks: v.pipe(list(task, 'tasks'), v.maxLength(MAX_TASKS, `expected at most ${MAX_TASKS} tasks`)),
 });

@@ -73,13 +73,19 @@ export const map = <T, U>(schema: Schema<T>, change: (value: T) => U): Schema<U>
 type Kinds<T> = Readonly<Record<string, Schema<T>>>;
 
 /** A step: its kind alone, as a word, or the kind as a key and what belongs to it. */
-export function step<T>(words: Readonly<Record<string, T>>, kinds: () => Kinds<T>): Schema<T> {
+export function step<T>(words: Readonly<Record<string, T>>, makeKinds: () => Kinds<T>): Schema<T> {
+  let made: Kinds<T> | undefined;
+  const kinds = (): Kinds<T> => {
+    made ??= makeKinds();
+    return made;
+  };
   return v.pipe(
     v.unknown(),
     v.rawTransform(({ dataset: { value }, addIssue, NEVER }) => {
       if (typeof value === 'string' && Object.hasOwn(words, value)) return words[value] as T;
       const [kind = '', ...others] = value instanceof Object ? Object.keys(value) : [];
-      const schema = others.length === 0 ? kinds()[kind] : undefined;
+      const isKind = others.length === 0 && Object.hasOwn(kinds(), kind);
+      const schema = isKind ? kinds()[kind] : undefined;
       if (schema === undefined) {
         const all = [...Object.keys(words), ...Object.keys(kinds())].join(', ');
         addIssue({ message: `expected one step, of the kinds ${all}` });

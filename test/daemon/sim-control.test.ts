@@ -4,6 +4,7 @@ import { HypTrace } from '../../src/daemon/hyp-trace.ts';
 import { switchOnVirtual } from '../../src/daemon/machine.ts';
 import { loadScenario } from '../../src/daemon/scenarios.ts';
 import { SimControl } from '../../src/daemon/sim-control.ts';
+import { Deferred } from '../../src/deferred.ts';
 import { tracefsRoot } from '../../src/fs/hypervisor-dir.ts';
 import type { Io } from '../../src/fs/nodes.ts';
 import { TraceRemote } from '../../src/fs/trace-remote.ts';
@@ -126,6 +127,39 @@ describe('sim/clock', () => {
     const write = sim.write('sim/clock', 'advance 3600s', io);
     setTimeout(() => interrupt(), 20);
     await expect(write).rejects.toThrow('EINTR:');
+  });
+});
+
+describe('while time advances', () => {
+  /** A write that can be interrupted, before it listens for that or after. */
+  const begin = (sim: Sim, file: string, text: string) => {
+    const interrupted = new Deferred();
+    const onInterrupt = (callback: () => void) => void interrupted.promise.then(callback);
+    const written = sim.write(file, text, { ...IO, onInterrupt });
+    written.catch(() => {}); // Each is looked at later.
+    return { written, interrupt: () => interrupted.resolve() };
+  };
+
+  test.each([
+    ['sim/seed', '7', '1\n'],
+    ['sim/scenario', 'ffa', 'storm\n'],
+    ['sim/scenario', 'test/mount/sysregs.yaml', 'storm\n'],
+    ['sim/clock', 'suspend 1s', undefined],
+  ])('%s can be interrupted in its wait to become %s, and then never does', async (...args) => {
+    const [file, text, shown] = args;
+    const sim = await Sim.start({ name: 'storm' });
+    const advance = begin(sim, 'sim/clock', 'advance 3600s');
+    const waiting = begin(sim, file, text);
+    const next = begin(sim, 'sim/seed', '3');
+    waiting.interrupt();
+    await expect(waiting.written).rejects.toThrow('EINTR:');
+    if (shown !== undefined) expect(await sim.cat(file)).toBe(shown);
+    advance.interrupt();
+    await expect(advance.written).rejects.toThrow('EINTR:');
+    await next.written;
+    expect(await sim.cat('sim/seed')).toBe('3\n');
+    expect(await sim.cat('sim/scenario')).toBe('storm\n');
+    expect(await sim.cat('sim/clock')).toMatch(/^virtual 0\./);
   });
 });
 

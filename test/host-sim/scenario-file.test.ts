@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { loadScenario, scenarioNames } from '../../src/daemon/scenarios.ts';
+import { loadScenario, readScenario, scenarioNames } from '../../src/daemon/scenarios.ts';
 import { parseDuration } from '../../src/host-sim/duration.ts';
 import { parseScenario } from '../../src/host-sim/scenario-file.ts';
 import { OP } from '../../src/hypervisor-sim/guest-program.ts';
@@ -8,6 +8,12 @@ import { OP } from '../../src/hypervisor-sim/guest-program.ts';
 const parse = (text: string) => parseScenario('mine', text, 'mine.yaml');
 
 const task = (step: string): string => `description: d\ntasks:\n  - steps:\n      - ${step}\n`;
+const steps = (list: string): string => `description: d\ntasks:\n  - steps: ${list}\n`;
+/** Each line repeats the one before it twice. */
+const bomb = Array.from(
+  { length: 30 },
+  (_, n) => `      - &a${n + 1} {repeat: {times: 2, steps: [*a${n}, *a${n}]}}\n`,
+).join('');
 const guest = (step: string): string =>
   `description: d\nguests:\n  g:\n    boot:\n      - ${step}\ntasks: []\n`;
 
@@ -86,17 +92,46 @@ test.each([
     guest(`${'{repeat: {times: 2, steps: ['.repeat(5)}wfi${']}}'.repeat(5)}`),
     'mine.yaml:5: guests.g.boot.0.repeat.steps.0.repeat.steps.0.repeat.steps.0.repeat.steps.0: expected one',
   ],
+  ['an alias of nothing', steps('*nowhere'), 'mine.yaml:3: expected an anchor &nowhere above'],
+  ['an alias of what comes later', steps('[*a, &a sysreg]'), 'expected an anchor &a above'],
+  ['an alias bomb', steps(`\n      - &a0 sysreg\n${bomb}`), 'expected at most 20000 values'],
+  ['an anchor that holds itself', steps('&a [*a]'), 'mine.yaml:3: expected *a outside of what'],
+  ['a map that holds itself', steps('[&a {repeat: *a}]'), 'expected *a outside of what'],
+  [
+    'a step named constructor',
+    steps('[constructor: 1]'),
+    'steps.0: expected one step, of the kinds',
+  ],
+  ['a step named __proto__', steps('[__proto__: 1]'), 'steps.0: expected one step, of the kinds'],
+  [
+    'an instruction named toString',
+    guest('toString: 1'),
+    'boot.0: expected one step, of the kinds',
+  ],
+  ['a key named constructor', `${steps('[sysreg]')}constructor: 1\n`, 'expected only description'],
+  ['a guest named __proto__', steps('[run_vm: __proto__]'), 'expected a guest named __proto__'],
+  ['a list as a key', steps('[? [1] : 2]'), 'steps.0: expected one step, of the kinds'],
+  ['a key of two lines', steps('["a\\nb": 1, c: 2]'), 'expected one step'],
+  ['70,000 steps', steps(`\n${'      - sysreg\n'.repeat(70_000)}`), 'at most 20000 tokens of YAML'],
+  ['130,000 steps', steps(`[${'1,'.repeat(130_000)}]`), 'at most 20000 tokens of YAML'],
+  ['100,000 tasks', `tasks:\n${'  - 1\n'.repeat(100_000)}`, 'at most 20000 tokens of YAML'],
+  ['257 tasks', `description: d\ntasks:\n${'  - steps: [sysreg]\n'.repeat(257)}`, '256 tasks'],
+  [
+    '15,000 brackets',
+    steps('['.repeat(15_000)),
+    'mine.yaml:3: expected lists and maps that do not nest',
+  ],
+  ['100 lists in each other', steps(`${'['.repeat(100)}${']'.repeat(100)}`), 'at most 64 deep'],
 ])('%s is refused, with the line and what was expected', (_why, text, message) => {
   expect(() => parse(text)).toThrow(message);
   expect(() => parse(text)).toThrow(/^mine\.yaml:\d+: [^\n]+$/);
 });
 
-test('a file that is not there is refused with the names of those that are', () => {
-  expect(() => loadScenario('nope')).toThrow(
-    'one of boot, ffa, hotplug, idle, io, storm, or a file',
-  );
-  expect(() => loadScenario('./nope.yaml')).toThrow('no scenario ./nope.yaml');
-  expect(() => loadScenario('/')).toThrow('cannot be read');
+test('a file that is not there is refused with the names of those that are', async () => {
+  const names = 'expected one of boot, ffa, hotplug, idle, io, storm, or a file';
+  await expect(readScenario('nope')).rejects.toThrow(names);
+  await expect(readScenario('./nope.yaml')).rejects.toThrow(`no scenario ./nope.yaml: ${names}`);
+  await expect(readScenario('/')).rejects.toThrow('/ cannot be read: it is not a regular file');
 });
 
 test('what a file leaves out has its default', () => {
@@ -109,6 +144,11 @@ test('what a file leaves out has its default', () => {
     guests: {},
     tasks: [{ cpus: 'all', times: Number.POSITIVE_INFINITY, steps: [{ do: 'sysreg' }] }],
   });
+});
+
+test('aliases repeat what their anchors hold, any number of times', () => {
+  const { tasks } = parse(steps(`[&a {share_hyp: 2}${', *a'.repeat(200)}]`));
+  expect(tasks[0]?.steps).toEqual(Array(201).fill({ do: 'share_hyp', pages: 2 }));
 });
 
 describe('a guest’s program', () => {

@@ -170,4 +170,29 @@ describe('a mount in virtual time', () => {
     const stopped = await now();
     expect(await now()).toBe(stopped);
   });
+
+  // Not sim/clock: of two writes to one file the kernel passes on one at a time.
+  test.for([
+    ['seed', '7'],
+    ['scenario', 'ffa'],
+  ] as const)(
+    'lets a write to sim/%s be interrupted while it waits for an advance',
+    async ([file, text], { daemon }) => {
+      await daemon.start('--virtual', '--scenario', 'storm', '--cpus', '2');
+      const begin = async (to: string, what: string): Promise<Child> => {
+        const shell = `exec 3> ../sim/${to}; echo opened; echo '${what}' >&3`;
+        const child = daemon.spawn('bash', '-c', shell);
+        await until(() => child.stdout === 'opened\n');
+        await daemon.blocked(child);
+        return child;
+      };
+      const advance = await begin('clock', 'advance 3600s');
+      const writer = await begin(file, text);
+      expect(await writer.kill('SIGTERM')).toBe('SIGTERM');
+      expect(advance.ended).toBe(false);
+      expect(await advance.kill('SIGTERM')).toBe('SIGTERM');
+      const { stdout } = await daemon.sh('cd ../sim; cat seed scenario clock');
+      expect(stdout).toMatch(/^1\nstorm\nvirtual 0\./);
+    },
+  );
 });

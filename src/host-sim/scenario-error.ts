@@ -1,0 +1,12 @@
+/** More of a message helps nobody: a name in it may be as long as the file. */
+const MAX_LENGTH = 500;
+
+/** What is wrong with a scenario, in one line; of a file it begins with the file and the line in it. */
+export class ScenarioError extends Error {
+  override readonly name = 'ScenarioError';
+
+  constructor(message: string) {
+    // Names in it come from the file, and may contain anything.
+    super(message.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ').slice(0, MAX_LENGTH));
+  }
+}
