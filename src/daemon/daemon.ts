@@ -17,7 +17,15 @@ import {
   switchOnVirtual,
   tooSmall,
 } from './machine.ts';
-import { checkFuse, checkMountpoint } from './mountpoint.ts';
+import {
+  canonical,
+  checkFuse,
+  checkMountpoint,
+  deviceAt,
+  isOurs,
+  otherPaths,
+  unmount as unmountPath,
+} from './mountpoint.ts';
 import { SimControl } from './sim-control.ts';
 import { UndoStack } from './undo-stack.ts';
 
@@ -75,8 +83,11 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
       onUnmounted: () => ended.resolve(),
       onBug: ended.reject,
     });
+    const { mountpoint } = options;
+    const device = mountedDevice(mountpoint);
     undo.push('mount', async () => {
-      await unmount();
+      for (const path of otherPaths(device, mountpoint)) await unmountPath(path);
+      if (isOurs(mountpoint)) await unmount();
       // What somebody still has open keeps it alive, out of sight; our end takes it from them.
       await Promise.race([ended.promise, setTimeout(UNMOUNT_MS, undefined, { ref: false })]);
     });
@@ -89,6 +100,19 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
     throw error;
   }
 }
+
+/**
+ * The file system that was just mounted at a directory. If a link has taken the place of one above
+ * it meanwhile, it was mounted elsewhere; fusermount takes it away again when this process ends.
+ */
+function mountedDevice(mountpoint: string): string {
+  const device = deviceAt(mountpoint);
+  if (device === undefined) throw replaced(mountpoint);
+  return device;
+}
+
+const replaced = (mountpoint: string): ExitError =>
+  new ExitError(EXIT.NO_INPUT, `${mountpoint} was replaced while it was being mounted`);
 
 /** The machine and what runs on it, in real or in virtual time. */
 function buildMachine(
@@ -109,10 +133,15 @@ function buildMachine(
 }
 
 /** libfuse has said on stderr what it was that failed. */
-async function mountOrExit(mount: Mount, ...args: Parameters<Mount>): ReturnType<Mount> {
+async function mountOrExit(
+  mount: Mount,
+  tracefs: Tracefs,
+  options: Parameters<Mount>[1],
+): ReturnType<Mount> {
   try {
-    return await mount(...args);
+    return await mount(tracefs, options);
   } catch (error) {
+    if (canonical(options.mountpoint) !== options.mountpoint) throw replaced(options.mountpoint);
     throw new ExitError(
       EXIT.NO_PERMISSION,
       `cannot mount: run as root, or where fusermount is setuid (${(error as Error).message})`,

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { EXIT } from './exit-code.ts';
+import { print } from './output-file.ts';
 
 /**
  * Runs this command once more without --detach, as a daemon in a session of its own, and passes
@@ -15,7 +16,13 @@ export function detach(args: readonly string[]): Promise<number> {
     daemon.once('error', reject);
     daemon.once('close', (code) => resolve(code ?? EXIT.SOFTWARE));
     daemon.stdout.once('data', (ready: Buffer) => {
-      process.stdout.write(ready);
+      try {
+        print(ready.toString());
+      } catch (error) {
+        daemon.kill('SIGTERM');
+        reject(error);
+        return;
+      }
       daemon.unref();
       daemon.stdout.destroy();
       daemon.stderr.destroy();

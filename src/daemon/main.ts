@@ -16,11 +16,14 @@ import {
   parseCpus,
   parseEvents,
   parseMemoryMib,
+  parsePath,
   parseRate,
   parseSeed,
   parseTime,
 } from './options.ts';
-import { BrokenPipe, RawSink, run, TextSink, type TraceSink, writeAll } from './run.ts';
+import { BrokenPipe, print, STDOUT, writeAll } from './output-file.ts';
+import { RawSink } from './raw-sink.ts';
+import { run, TextSink, type TraceSink } from './run.ts';
 import { DEFAULT_SCENARIO, readScenario } from './scenarios.ts';
 import { serve, serveExec } from './serve.ts';
 
@@ -55,17 +58,16 @@ interface RunFlags extends MachineFlags {
   readonly events?: readonly HypEvent[];
   readonly raw?: string;
   readonly perfetto?: string;
+  readonly force: boolean;
 }
-
-const STDOUT = 1;
 
 const program = new Command('pkvm-tracefs')
   .enablePositionalOptions()
   .description('A simulated pKVM hypervisor, traced through a tracefs that any shell can read.')
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? EXIT.OK : EXIT.USAGE));
 
-/** A run's CPUs, where nobody says how many: the same on every machine. */
-const RUN_CPUS = 2;
+/** The CPUs in virtual time, where nobody says how many: as many on every machine. */
+const VIRTUAL_CPUS = 2;
 const hostCpus = Math.min(availableParallelism(), MAX_CPUS);
 
 const withMachineOptions = (command: Command): Command =>
@@ -88,7 +90,7 @@ const withMachineOptions = (command: Command): Command =>
 
 withMachineOptions(program.command('mount'))
   .description('mount the tracefs and serve it until SIGINT, SIGTERM or umount')
-  .argument('<dir>', 'an empty directory')
+  .argument('<dir>', 'an empty directory', parsePath)
   .option('--virtual', 'let time move only when sim/clock says so', false)
   .option('--no-sim', 'leave out the sim/ directory')
   .addOption(new Option('--log-level <level>', 'on stderr').choices(LOG_LEVELS).default('warn'))
@@ -102,26 +104,26 @@ withMachineOptions(program.command('run'))
   .description('run a scenario in virtual time and print its trace; needs no mount')
   .option('--for <time>', 'how long, such as 50ms', parseTime, 100 * NS_PER_MS)
   .option('--events <names>', 'trace only these, separated by commas', parseEvents)
-  .option('--raw <dir>', "write each CPU's pages there, and print nothing")
+  .option('--raw <dir>', "write each CPU's pages there, and print nothing", parsePath)
   .addOption(
-    new Option(
-      '--perfetto <file>',
-      'write a trace for Perfetto there, and print nothing',
-    ).conflicts('raw'),
+    new Option('--perfetto <file>', 'write a trace for Perfetto there, and print nothing')
+      .argParser(parsePath)
+      .conflicts('raw'),
   )
+  .option('--force', 'replace files that are not traces of ours', false)
   .action((flags: RunFlags) => exitWith(() => runCommand(flags)));
 
 program
   .command('umount')
   .description('unmount the tracefs, which ends its daemon')
-  .argument('<dir>', 'where it is mounted')
+  .argument('<dir>', 'where it is mounted', parsePath)
   .action((dir: string) => exitWith(() => umountCommand(canonical(dir))));
 
 withMachineOptions(program.command('exec'))
   .description('run a command where /sys/kernel/tracing is the simulator, for it alone')
   .argument('<command...>', 'after --')
   .option('--virtual', 'let time move only when sim/clock says so', false)
-  .option('--mount <dir>', 'of a daemon that runs already, instead of one of its own')
+  .option('--mount <dir>', 'of a daemon that runs already, instead of one of its own', parsePath)
   .passThroughOptions()
   .action((command: string[], flags: ExecFlags) =>
     exitWith(() => execCommand(command, mountArgsOf(flags), flags.mount)),
@@ -130,11 +132,12 @@ withMachineOptions(program.command('exec'))
 program
   .command('doctor')
   .description('say what this machine offers, and what is missing for which tool')
-  .action(() => exitWith(() => doctor((line) => process.stdout.write(`${line}\n`))));
+  .action(() => exitWith(() => doctor((line) => print(`${line}\n`))));
 
 async function mountCommand(mountpoint: string, flags: MountFlags): Promise<number> {
   const { virtual, sim, allowOther, sizeZero } = flags;
-  const machine = await machineOptions(flags, hostCpus); // Says what is wrong with a scenario at once.
+  // What is wrong with a scenario is said at once.
+  const machine = await machineOptions(flags, virtual ? VIRTUAL_CPUS : hostCpus);
   if (flags.detach) return detach(process.argv.slice(1).filter((arg) => arg !== '--detach'));
   const options = { mountpoint, ...machine, virtual, sim, allowOther, sizeZero };
   const log = createLog(flags.logLevel);
@@ -142,24 +145,25 @@ async function mountCommand(mountpoint: string, flags: MountFlags): Promise<numb
 }
 
 async function runCommand(flags: RunFlags): Promise<number> {
-  const machine = await machineOptions(flags, RUN_CPUS);
+  const machine = await machineOptions(flags, VIRTUAL_CPUS);
   const options = { ...machine, forNs: flags.for, events: flags.events };
   const sink = await sinkOf(flags, options.cpus);
   try {
     await run(options, sink);
   } catch (error) {
-    if (!(error instanceof BrokenPipe)) throw error;
+    sink.discard?.();
+    throw error;
   }
   return EXIT.OK;
 }
 
 /** Where a run's trace goes. @throws ExitError when it cannot be written there. */
-async function sinkOf({ raw, perfetto }: RunFlags, cpus: number): Promise<TraceSink> {
+async function sinkOf({ raw, perfetto, force }: RunFlags, cpus: number): Promise<TraceSink> {
   try {
-    if (raw !== undefined) return new RawSink(raw, cpus);
-    if (perfetto === undefined) return new TextSink((text) => writeAll(STDOUT, text));
+    if (raw !== undefined) return new RawSink(raw, cpus, force);
+    if (perfetto === undefined) return new TextSink((text) => writeAll(STDOUT, text, 'stdout'));
     const { PerfettoSink } = await import('./perfetto-sink.ts'); // Who needs no protobuf waits for none.
-    return new PerfettoSink(perfetto);
+    return new PerfettoSink(perfetto, force);
   } catch (error) {
     throw new ExitError(EXIT.CANNOT_CREATE, (error as Error).message);
   }
@@ -197,6 +201,7 @@ async function exitWith(command: () => Promise<number>): Promise<never> {
   try {
     process.exit(await command());
   } catch (error) {
+    if (error instanceof BrokenPipe) process.exit(EXIT.OK);
     if (!(error instanceof ExitError)) throw error;
     process.stderr.write(`pkvm-tracefs: ${error.message}\n`);
     process.exit(error.code);

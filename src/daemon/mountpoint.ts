@@ -68,9 +68,17 @@ function problemOf(dir: string): string | undefined {
 }
 
 /** Whether one of our mounts is at `dir`, its daemon alive or not. */
-export function isOurs(dir: string): boolean {
-  return mounts().some(({ path, type }) => path === dir && type === FS_TYPE);
-}
+export const isOurs = (dir: string): boolean => deviceAt(dir) !== undefined;
+
+/** The file system of a mount of ours at `dir`; undefined when there is none. */
+export const deviceAt = (dir: string): string | undefined =>
+  mounts().findLast(({ path, type }) => path === dir && type === FS_TYPE)?.device;
+
+/** Where else a file system is mounted than at `dir`: a directory above that may have been renamed. */
+export const otherPaths = (device: string, dir: string): string[] =>
+  mounts()
+    .filter((mount) => mount.device === device && mount.path !== dir)
+    .map(({ path }) => path);
 
 /** A mount whose daemon is gone answers ENOTCONN. */
 function isStale(dir: string): boolean {

@@ -40,6 +40,12 @@ export function parseTime(text: string): number {
   return ns;
 }
 
+/** A path; an empty one would be taken for the current directory. */
+export function parsePath(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It must be a path.');
+  return text;
+}
+
 /** Some events' names, separated by commas. */
 export function parseEvents(text: string): readonly HypEvent[] {
   return text.split(',').map((name) => {

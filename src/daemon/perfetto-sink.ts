@@ -1,12 +1,13 @@
-import { closeSync, openSync } from 'node:fs';
+import { readSync } from 'node:fs';
 import protobuf from 'protobufjs';
 import { KERNEL_THREAD } from '../host-task.ts';
 import type { FieldValue, HypEvent } from '../hypervisor-sim/hyp-event.ts';
 import { HYP_EVENTS, hypEventIndex } from '../hypervisor-sim/hyp-events.ts';
 import type { RemoteBuffer } from '../ringbuffer/remote-buffer.ts';
 import { entryId, type RemoteReader } from '../ringbuffer/remote-reader.ts';
+import { OutputFile } from './output-file.ts';
 import { PERFETTO_PROTO } from './perfetto-schema.ts';
-import { type TraceSink, writeAll } from './run.ts';
+import type { TraceSink } from './run.ts';
 
 const { root } = protobuf.parse(PERFETTO_PROTO, { keepCase: true });
 const TRACE_PACKET = root.lookupType('TracePacket');
@@ -28,10 +29,10 @@ const u64 = (value: bigint) => ({
 
 /** A run's trace for Perfetto: each CPU's events as FtraceEventBundles, on the boot clock. */
 export class PerfettoSink implements TraceSink {
-  readonly #fd: number;
+  readonly #file: OutputFile;
 
-  constructor(file: string) {
-    this.#fd = openSync(file, 'w');
+  constructor(file: string, force = false) {
+    this.#file = new OutputFile(file, { isOurs: startsWithPacket, force });
   }
 
   drain(buffer: RemoteBuffer): void {
@@ -40,7 +41,11 @@ export class PerfettoSink implements TraceSink {
   }
 
   close(): void {
-    closeSync(this.#fd);
+    this.#file.close();
+  }
+
+  discard(): void {
+    this.#file.discard();
   }
 
   /** Writes the next events of a CPU. False when there are none now. */
@@ -59,9 +64,33 @@ export class PerfettoSink implements TraceSink {
       trusted_packet_sequence_id: SEQUENCE_ID,
     };
     const writer = protobuf.Writer.create().uint32(PACKET_TAG).fork();
-    writeAll(this.#fd, TRACE_PACKET.encode(packet, writer).ldelim().finish());
+    this.#file.write(TRACE_PACKET.encode(packet, writer).ldelim().finish());
     return true;
   }
+}
+
+/** Longer than a packet's tag and length. */
+const PACKET_START = 16;
+
+/** Whether a file begins with a packet that has what ours have, and nothing else. */
+function startsWithPacket(fd: number, size: number): boolean {
+  try {
+    const start = protobuf.Reader.create(readAt(fd, 0, Math.min(PACKET_START, size)));
+    if (start.uint32() !== PACKET_TAG) return false;
+    const length = start.uint32();
+    if (start.pos + length > size) return false;
+    const packet = TRACE_PACKET.decode(readAt(fd, start.pos, length));
+    const { ftrace_events, trusted_packet_sequence_id } = TRACE_PACKET.toObject(packet);
+    const isAll = TRACE_PACKET.encode(packet).finish().length === length;
+    return isAll && ftrace_events !== undefined && trusted_packet_sequence_id === SEQUENCE_ID;
+  } catch {
+    return false; // It is no packet.
+  }
+}
+
+function readAt(fd: number, position: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  return bytes.subarray(0, readSync(fd, bytes, 0, length, position));
 }
 
 function ftraceEvent(reader: RemoteReader): object {

@@ -1,5 +1,3 @@
-import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
 import { TraceOutput } from '../fs/trace-output.ts';
 import type { Scenario } from '../host-sim/scenario.ts';
 import { VirtualHost } from '../host-sim/virtual-host.ts';
@@ -10,7 +8,7 @@ import { type OwnershipCount, walkOwnership } from '../hypervisor-sim/ownership-
 import { Merge } from '../ringbuffer/merge.ts';
 import { RemoteBuffer } from '../ringbuffer/remote-buffer.ts';
 import { TraceSeq } from '../trace-seq.ts';
-import { KIB, PAGE_SIZE } from '../units.ts';
+import { KIB } from '../units.ts';
 import { HYP_REMOTE_EVENTS, HypTrace, unseenReader } from './hyp-trace.ts';
 import { type MachineOptions, switchOnVirtual, tooSmall, type VirtualMachine } from './machine.ts';
 
@@ -29,6 +27,8 @@ export interface TraceSink {
   /** Takes what is there and older than `settledNs`; all of it, at infinity. */
   drain(buffer: RemoteBuffer, settledNs: number): void;
   close(): void;
+  /** The run has failed: nothing of it is to be left. */
+  discard?(): void;
 }
 
 /** For each CPU, in KiB: what happens between two looks fits in. */
@@ -105,48 +105,5 @@ export class TextSink implements TraceSink {
   #flush(): void {
     this.#write(this.#seq.bytes.subarray(0, this.#seq.length));
     this.#seq.truncate(0);
-  }
-}
-
-/** More than fit on a page: as long as so many wait, a page is taken whole. */
-const EVENTS_OF_A_PAGE = 512;
-
-/** The pages of each CPU's ring, one after the other as trace_pipe_raw gives them: DIR/cpuN. */
-export class RawSink implements TraceSink {
-  readonly #fds: readonly number[];
-  readonly #page = new Uint8Array(PAGE_SIZE);
-
-  constructor(dir: string, nrCpus: number) {
-    mkdirSync(dir, { recursive: true });
-    this.#fds = Array.from({ length: nrCpus }, (_, cpu) => openSync(join(dir, `cpu${cpu}`), 'w'));
-  }
-
-  drain(buffer: RemoteBuffer, settledNs: number): void {
-    const keep = settledNs === Number.POSITIVE_INFINITY ? 0 : EVENTS_OF_A_PAGE;
-    buffer.poll();
-    for (const reader of buffer.readers) {
-      const fd = this.#fds[reader.cpu];
-      while (fd !== undefined && reader.unread > keep && reader.readPage(this.#page, KERNEL_THREAD))
-        writeAll(fd, this.#page);
-    }
-  }
-
-  close(): void {
-    for (const fd of this.#fds) closeSync(fd);
-  }
-}
-
-/** Nobody reads any more what is written: as with SIGPIPE, that is the end of it. */
-export class BrokenPipe extends Error {}
-
-export function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length; ) {
-    try {
-      done += writeSync(fd, bytes, done);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === 'EPIPE') throw new BrokenPipe();
-      if (code !== 'EAGAIN') throw error;
-    }
   }
 }

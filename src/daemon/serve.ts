@@ -6,6 +6,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Daemon, type DaemonOptions, startDaemon } from './daemon.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
+import { print } from './output-file.ts';
 
 /** How long an orderly end may take. */
 const STOP_MS = 5_000;
@@ -22,7 +23,7 @@ export async function serve(
   process.once('uncaughtException', (err) => abandon(options.mountpoint, err, log));
   const signal = firstSignal('SIGINT', 'SIGTERM', 'SIGHUP');
   const daemon = await startDaemon(options, log);
-  process.stdout.write(`ready ${options.mountpoint}\n`); // What scripts wait for.
+  await sayReady(daemon, options.mountpoint);
 
   const reason = await Promise.race([signal, over, ended(daemon, log)]);
   log.info({ reason }, 'stopping');
@@ -32,6 +33,16 @@ export async function serve(
   ]);
   if (!stopped) abandon(options.mountpoint, new Error(`not stopped within ${STOP_MS} ms`), log);
   return reason === 'bug' ? EXIT.SOFTWARE : EXIT.OK;
+}
+
+/** Prints what scripts wait for. A daemon that nobody can hear of ends. */
+async function sayReady(daemon: Daemon, mountpoint: string): Promise<void> {
+  try {
+    print(`ready ${mountpoint}\n`);
+  } catch (error) {
+    await daemon.stop();
+    throw error;
+  }
 }
 
 /**

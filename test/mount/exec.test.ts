@@ -1,5 +1,13 @@
 import { execFile } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -77,11 +85,12 @@ describe('pkvm-tracefs exec', () => {
   });
 
   test('passes signals on, and leaves nothing behind', async () => {
-    const child = exec('trap "echo caught; exit 3" TERM; echo on; while :; do sleep 0.1; done');
+    const script = 'trap "echo caught; exit 3" TERM; echo on; while :; do sleep 0.1; done';
+    const child = exec(script, [], ['env', `TMPDIR=${blank()}`]);
     await until(() => child.stdout.includes('on'));
     expect(await child.kill('SIGTERM')).toBe(3);
     expect(child.stdout).toBe('on\ncaught\n');
-    expect(readFileSync('/proc/mounts', 'latin1')).not.toContain('pkvm-tracefs-exec');
+    expect(readdirSync(blank())).toEqual([]);
   });
 
   withDaemon('shows the mount of a daemon that runs already', async ({ daemon }) => {
@@ -96,6 +105,55 @@ describe('pkvm-tracefs exec', () => {
 
   test('shows as many CPUs as there are simulated', async () => {
     expect(await simulated('getconf _NPROCESSORS_CONF', ['--cpus', '5'])).toBe('5\n');
+  });
+});
+
+/** The processes that have a path in their command line. */
+const processesWith = (path: string): string[] =>
+  readdirSync('/proc').filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(path);
+    } catch {
+      return false; // It is no process, or none any more.
+    }
+  });
+
+describe('pkvm-tracefs exec that is killed leaves no daemon, mount or directory', () => {
+  const isCleared = () =>
+    readdirSync(blank()).length === 0 &&
+    processesWith(blank()).length === 0 &&
+    !readFileSync('/proc/mounts', 'utf8').includes(dir);
+
+  test('once its command runs, which does not see the host’s tracefs instead', async () => {
+    const script = `echo on; while ls /sys/kernel/tracing; do sleep 0.05; done > /dev/null 2>&1
+      ls /sys/kernel/tracing`;
+    const child = exec(script, [], ['env', `TMPDIR=${blank()}`]);
+    await until(() => child.stdout !== '' || child.ended);
+    await child.kill('SIGKILL'); // It has ended when its command has, which has its stdout too.
+    expect(child.stdout).toBe('on\n');
+    expect(child.stderr).toContain('Transport endpoint is not connected');
+    await until(isCleared);
+  });
+
+  test('while its daemon starts', async () => {
+    const child = exec('true', [], ['env', `TMPDIR=${blank()}`]);
+    await until(() => processesWith(`${blank()}/`).length > 0);
+    await child.kill('SIGKILL');
+    await until(isCleared);
+  });
+});
+
+describe('pkvm-tracefs exec refuses in one line', () => {
+  test.for([
+    ['a TMPDIR that is missing', 73, ['env', 'TMPDIR=/nope'], []],
+    ['a mount that is missing', 66, [], ['--mount', '/nope']],
+    ['a directory that is no mount of ours', 66, [], ['--mount', '/tmp']],
+    ['an empty name of a mount', 64, [], ['--mount', '']],
+  ] as const)('%s', async ([, code, before, options]) => {
+    const child = exec('echo runs', options, before);
+    expect(await child.exit()).toBe(code);
+    expect(child.stderr.trim().split('\n')).toHaveLength(1);
+    expect(child.stdout).toBe('');
   });
 });
 

@@ -4,6 +4,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmdirSync,
   rmSync,
   writeFileSync,
@@ -13,6 +14,21 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect } from 'vitest';
 import { Child, Daemon, isMounted, MAIN, test, until } from '../support/daemon.ts';
+
+/** JavaScript that has a link to `target` take the place of `path` once the mountpoint was looked at. */
+const swapAfterCheck = (mountpoint: string, path: string, target: string): string => `
+  import fs from 'node:fs';
+  import { syncBuiltinESMExports } from 'node:module';
+  const { readdirSync } = fs;
+  fs.readdirSync = (dir, ...how) => {
+    const names = readdirSync(dir, ...how);
+    if (dir === '${mountpoint}') {
+      fs.renameSync('${path}', '${path}-moved');
+      fs.symlinkSync('${target}', '${path}');
+    }
+    return names;
+  };
+  syncBuiltinESMExports();`;
 
 describe('the daemon', () => {
   test.for(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
@@ -90,6 +106,70 @@ describe('the daemon', () => {
     expect((await daemon.sh('cat tracing_on')).stdout).toBe('0\n');
   });
 
+  test('unmounts itself where it is, when a directory above was renamed', async ({ daemon }) => {
+    const before = join(daemon.dir, 'before');
+    const after = join(daemon.dir, 'after');
+    mkdirSync(join(before, 'mount'), { recursive: true });
+    const child = daemon.run('mount', join(before, 'mount'));
+    await until(() => child.stdout !== '' || child.ended);
+    renameSync(before, after);
+    expect(isMounted(join(after, 'mount'))).toBe(true);
+    expect(await child.kill('SIGTERM')).toBe(0);
+    expect(child.stderr).toBe('');
+    expect(isMounted(join(after, 'mount'))).toBe(false);
+    rmSync(after, { recursive: true });
+  });
+
+  test.for([
+    ['its mountpoint', 'above/mount', 'victim/mount'],
+    ['a directory above it', 'above', 'victim'],
+  ] as const)(
+    'follows no link that takes the place of %s meanwhile',
+    async ([, place, target], { daemon }) => {
+      const inside = (path: string): string => join(daemon.dir, path);
+      const mountpoint = inside('above/mount');
+      const victim = inside('victim/mount');
+      for (const path of [mountpoint, victim]) mkdirSync(path, { recursive: true });
+      const swap = encodeURIComponent(swapAfterCheck(mountpoint, inside(place), inside(target)));
+      const args = ['--import', `data:text/javascript,${swap}`, MAIN, 'mount', mountpoint];
+      const child = new Child(process.execPath, args);
+      await until(() => child.stdout !== '' || child.ended);
+      const code = child.ended ? await child.exit() : await child.kill('SIGTERM');
+      await until(() => !isMounted(victim));
+      for (const name of readdirSync(daemon.dir)) rmSync(inside(name), { recursive: true });
+      expect(code).toBe(66);
+      expect(child.stdout).toBe('');
+      expect(child.stderr).toBe(
+        `pkvm-tracefs: ${mountpoint} was replaced while it was being mounted\n`,
+      );
+    },
+  );
+
+  test.for([
+    ['in the foreground', ''],
+    ['detached', '--detach'],
+  ] as const)('%s ends when it cannot say that it is ready', async ([, how], { daemon }) => {
+    const command = `exec node ${MAIN} mount ${how} ${daemon.dir} > /dev/full`;
+    const child = new Child('bash', ['-c', command]);
+    const code = await child.exit();
+    if (code === 0) await new Child('umount', [daemon.dir]).exit();
+    expect(code).toBe(73);
+    expect(child.stderr).toMatch(/^pkvm-tracefs: cannot write to stdout: ENOSPC.*\n$/);
+    await until(() => !isMounted(daemon.dir));
+  });
+
+  test('has 2 CPUs in virtual time, however many the machine has', async ({ daemon }) => {
+    const mount = ['mount', '--detach', '--virtual', daemon.dir];
+    const one = new Child('taskset', ['-c', '0', process.execPath, MAIN, ...mount]);
+    expect(await one.exit()).toBe(0);
+    expect((await daemon.sh('ls per_cpu')).stdout).toBe('cpu0\ncpu1\n');
+    const exec = ['exec', '--virtual', '--', 'ls', '/sys/kernel/tracing/per_cpu'];
+    const two = new Child('taskset', ['-c', '0', process.execPath, MAIN, ...exec]);
+    expect(await two.exit()).toBe(0);
+    expect(two.stdout).toBe('cpu0\ncpu1\n');
+    expect(await daemon.run('umount', daemon.dir).exit()).toBe(0);
+  });
+
   test('that has a bug says so with its stack, and leaves no mount and no hung shell', async ({
     daemon,
   }) => {
@@ -158,6 +238,26 @@ describe('what cannot be is refused in one line, before anything is mounted:', (
       args: (dir) => ['mount', '--log-level', 'loud', dir],
       code: USAGE,
       says: 'Allowed choices',
+    },
+    'an empty name of a directory': {
+      args: () => ['mount', ''],
+      code: USAGE,
+      says: 'It must be a path',
+    },
+    'to unmount an empty name': {
+      args: () => ['umount', ''],
+      code: USAGE,
+      says: 'It must be a path',
+    },
+    'an empty name of a trace': {
+      args: () => ['run', '--perfetto', ''],
+      code: USAGE,
+      says: 'It must be a path',
+    },
+    'an empty name of pages': {
+      args: () => ['run', '--raw', ''],
+      code: USAGE,
+      says: 'It must be a path',
     },
     'a directory that is missing': {
       args: (dir) => ['mount', join(dir, 'no')],
