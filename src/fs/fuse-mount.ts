@@ -2,6 +2,7 @@ import { constants as open } from 'node:fs';
 import { constants } from 'node:os';
 import { promisify } from 'node:util';
 import Fuse, {
+  type DirEntry,
   type Done,
   type Notify,
   type Operations,
@@ -83,7 +84,7 @@ function operations(tracefs: Tracefs, options: MountOptions): Operations {
   return {
     init: (done) => done(0),
     destroy: options.onUnmounted,
-    readdir: (path, done) => answer(done, () => [0, tracefs.readdir(path)]),
+    readdir: (path, done) => answer(done, () => [0, ...entries(tracefs, path)]),
     getattr: (path, done) => answer(done, async () => [0, stat(await tracefs.stat(path))]),
     statfs: (_path, done) => done(0, { bsize: PAGE_SIZE, frsize: PAGE_SIZE, namemax: NAME_MAX }),
     open: (path, flags, done, { pid }) =>
@@ -179,6 +180,21 @@ function ioOf(request: Request): Io {
       else request.oninterrupt = callback;
     },
   };
+}
+
+const DIR_ENTRY = { mode: open.S_IFDIR };
+const FILE_ENTRY = { mode: open.S_IFREG };
+
+/** The names in a directory, and the type of each. */
+function entries(tracefs: Tracefs, path: string): [names: string[], types: DirEntry[]] {
+  const names = tracefs.readdir(path);
+  const types = names.map((name) =>
+    tracefs.lookup(`${path}/${name}`).kind === 'dir' ? DIR_ENTRY : FILE_ENTRY,
+  );
+  return [
+    ['.', '..', ...names],
+    [DIR_ENTRY, DIR_ENTRY, ...types],
+  ];
 }
 
 function stat({ isDir, mode, ...attributes }: Attributes): Stat {

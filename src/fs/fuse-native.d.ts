@@ -27,6 +27,9 @@ declare module 'fuse-native' {
     ctime: Date;
   }
 
+  /** The part of an entry's mode that says its type. */
+  export type DirEntry = Pick<Stat, 'mode'>;
+
   export interface Statfs {
     bsize: number;
     frsize: number;
@@ -52,7 +55,10 @@ declare module 'fuse-native' {
     init(done: Done): void;
     /** The file system was unmounted, by us or by anybody. */
     destroy(): void;
-    readdir(path: string, done: (result: number, names?: string[]) => void): void;
+    readdir(
+      path: string,
+      done: (result: number, names?: string[], types?: DirEntry[]) => void,
+    ): void;
     getattr(path: string, done: (result: number, stat?: Stat) => void): void;
     statfs(path: string, done: (result: number, stat?: Statfs) => void): void;
     open(

@@ -1,13 +1,19 @@
 import { eventFormat, FULL_COMMON } from './event-format.ts';
 import type { Instance } from './instance-dir.ts';
 import { type Dir, dir, type Node, show } from './nodes.ts';
+import { readme } from './readme.ts';
 import { EVENTS_MODE } from './remote-files.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
-/** What only the top level of a tracefs has. */
-export function topLevelFiles(remote: TraceRemote, instance: Instance): Record<string, Node> {
+/** The files that only the top level of a tracefs has. */
+export function topLevelFiles(
+  remote: TraceRemote,
+  instance: Instance,
+  hasSim: boolean,
+): Record<string, Node> {
   const { events } = remote.callbacks;
   return {
+    README: show(() => readme(hasSim)),
     available_events: show(() => events.map(({ name }) => `hypervisor:${name}\n`).join('')),
     available_tracers: show(() => 'nop\n'),
     printk_formats: show(() => ''),

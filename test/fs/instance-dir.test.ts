@@ -31,6 +31,7 @@ test('the top level and the instance have a tracefs’s files, beside the strict
   expect(fs.readdir('/').sort()).toEqual(
     [
       ...common,
+      'README',
       'available_events',
       'available_tracers',
       'hypervisor',

@@ -103,6 +103,33 @@ def in_child(function, seconds=0.4):
     return answer
 
 
+# --- directories ---------------------------------------------------------------------------
+
+class Dirent(ctypes.Structure):
+    _fields_ = [('ino', ctypes.c_ulong), ('off', ctypes.c_long), ('reclen', ctypes.c_ushort),
+                ('type', ctypes.c_ubyte), ('name', ctypes.c_char * 256)]
+
+
+LIBC.opendir.restype = ctypes.c_void_p
+LIBC.closedir.argtypes = LIBC.readdir.argtypes = [ctypes.c_void_p]
+LIBC.readdir.restype = ctypes.POINTER(Dirent)
+
+
+def entries(directory):
+    """The names in a directory, each with its type as readdir(3) gives it."""
+    stream = LIBC.opendir(path(directory).encode())
+    types = {}
+    while entry := LIBC.readdir(stream):
+        types[entry.contents.name.decode()] = entry.contents.type
+    LIBC.closedir(stream)
+    return types
+
+
+for directory in ['.', 'per_cpu', 'events', 'EVENT']:
+    for name in ['.', '..', 'trace_pipe', 'events', 'cpu0', 'enable', 'id']:
+        if name in ['.', '..'] or os.path.exists(path(f'{directory}/{name}')):
+            ask(f'{directory}: readdir {name}', lambda: entries(directory).get(name, 'missing'))
+
 # --- numbers -------------------------------------------------------------------------------
 
 NUMBERS = [

@@ -25,6 +25,7 @@ const START_NS = 1_234_567_890_000;
 export class TestMachine {
   readonly hypervisor: Hypervisor;
   readonly pages: PageAllocator;
+  readonly remote: TraceRemote;
   readonly fs: Tracefs;
   readonly warnings: string[] = [];
   /** Of the hypercalls made by name, in order. */
@@ -49,7 +50,7 @@ export class TestMachine {
       this.#failIfTold(name);
       return call(cpu, name, ...args);
     });
-    const remote = new TraceRemote(
+    this.remote = new TraceRemote(
       new HypTrace({
         hypervisor: this.hypervisor,
         pages: this.pages,
@@ -59,7 +60,7 @@ export class TestMachine {
         warn: (message) => this.warnings.push(message),
       }),
     );
-    this.fs = new Tracefs(tracefsRoot(remote), { uid: 0, gid: 0 });
+    this.fs = new Tracefs(tracefsRoot(this.remote), { uid: 0, gid: 0 });
   }
 
   get task(): HostTask {
