@@ -13,6 +13,7 @@ step npm run --silent lint
 step npm run --silent typecheck
 step npm run --silent test:unit
 step npm run --silent test:mount
+step npm run --silent test:fuzz
 for scenario in boot io storm ffa hotplug; do
   step scripts/with-mount.sh --scenario "$scenario" -- "$PWD/hyp-trace-test.sh" --quick .
 done

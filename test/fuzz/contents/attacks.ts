@@ -96,8 +96,26 @@ export const FILTER_ATTACKS: Readonly<Record<string, Arbitrary<string>>> = {
 /** Files that are no scenarios, which a scenario's path may lead to. */
 export const PATH_ATTACKS: Readonly<Record<string, Arbitrary<string>>> = {
   paths: fc.constantFrom(
-    ...['/dev/null', '/etc/passwd', '/', '.', './', '/proc/self/mem', '/proc/self/environ', '/proc/kmsg'],
-    ...['/dev/zero', '/dev/tty', '/dev/ptmx', '/proc/self/fd/0', '/proc/1/root', 'a/../b', '\0', '/\0x'],
+    ...[
+      '/dev/null',
+      '/etc/passwd',
+      '/',
+      '.',
+      './',
+      '/proc/self/mem',
+      '/proc/self/environ',
+      '/proc/kmsg',
+    ],
+    ...[
+      '/dev/zero',
+      '/dev/tty',
+      '/dev/ptmx',
+      '/proc/self/fd/0',
+      '/proc/1/root',
+      'a/../b',
+      '\0',
+      '/\0x',
+    ],
   ),
 };
 

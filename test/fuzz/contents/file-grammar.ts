@@ -23,14 +23,23 @@ const flag = line(among('0', '1', '2', 'X', '255', '00', '+1'));
 const eventName = among(...HYP_EVENTS.map(({ name }) => name), '*', '', 'nope');
 const setEvent = fc
   .array(
-    joined('', among('', '!'), fc.oneof(eventName, joined(':', among('hypervisor', '*', ''), eventName))),
+    joined(
+      '',
+      among('', '!'),
+      fc.oneof(eventName, joined(':', among('hypervisor', '*', ''), eventName)),
+    ),
     { maxLength: 6 },
   )
   .map((words) => words.join(' '));
 
 const fields = ['id', 'vcpu', 'reason', 'esr', 'addr', 'from', 'to', 'prot', 'count', 'x', 'CPU'];
 const field = among(...fields, 'common_pid', 'common_type', 'COMM', 'comm');
-const quoted = joined('', among('"', "'"), among('*', 'v*', '*v?p*', '?', '', '***', '[a-z]*'), among('"', "'"));
+const quoted = joined(
+  '',
+  among('"', "'"),
+  among('*', 'v*', '*v?p*', '?', '', '***', '[a-z]*'),
+  among('"', "'"),
+);
 const comparison = joined(
   ' ',
   field,
@@ -53,7 +62,10 @@ const filter = fc.oneof(
 );
 
 const mask = fc
-  .array(fc.nat({ max: 2 ** 32 - 1 }).map((bits) => bits.toString(16)), { minLength: 1, maxLength: 4 })
+  .array(
+    fc.nat({ max: 2 ** 32 - 1 }).map((bits) => bits.toString(16)),
+    { minLength: 1, maxLength: 4 },
+  )
   .map((chunks) => chunks.join(','));
 
 const hypercall = fc
@@ -65,7 +77,10 @@ const hypercall = fc
   .map(([cpu, name, args]) => `${cpu}${[name, ...args].join(' ')}`);
 
 const duration = fc
-  .tuple(fc.oneof(fc.nat(2_000).map(String), number, among('0.5', '1.', '.5')), among('ns', 'us', 'ms', 's', ''))
+  .tuple(
+    fc.oneof(fc.nat(2_000).map(String), number, among('0.5', '1.', '.5')),
+    among('ns', 'us', 'ms', 's', ''),
+  )
   .map((parts) => parts.join(''));
 
 const option = joined(

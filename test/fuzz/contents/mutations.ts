@@ -23,10 +23,33 @@ const ODD_BYTES = [
 ].map((bytes) => Buffer.from(bytes));
 
 const ODD_WORDS = [
-  ...['-1', '-0', '1e309', '0x', '0x7fffffffffffffff', '0xffffffffffffffff', '18446744073709551616'],
+  ...[
+    '-1',
+    '-0',
+    '1e309',
+    '0x',
+    '0x7fffffffffffffff',
+    '0xffffffffffffffff',
+    '18446744073709551616',
+  ],
   ...['9'.repeat(400), '1_000', '0o17', '.5', '+1', ' 1', '1 2', 'NaN', 'Infinity', '.inf', '.nan'],
   ...['constructor', '__proto__', 'toString', 'hasOwnProperty', 'null', '~', 'true', 'undefined'],
-  ...['%s%n', '../../etc/passwd', '${x}', '{{', '\\', '"', "'", '#', ':', '- ', '? ', '|', '>', '!!js'],
+  ...[
+    '%s%n',
+    '../../etc/passwd',
+    '$(x)',
+    '{{',
+    '\\',
+    '"',
+    "'",
+    '#',
+    ':',
+    '- ',
+    '? ',
+    '|',
+    '>',
+    '!!js',
+  ],
   ...['&a', '*a', '<<: *a', '!!binary x', '!!set', '---\n', '...\n', '%YAML 9.9\n', '\u2028', '😀'],
 ].map((word) => Buffer.from(word));
 
@@ -38,10 +61,12 @@ const inserted = (bytes: Buffer, start: number, end: number, part: Buffer): Buff
   Buffer.concat([bytes.subarray(0, start), part, bytes.subarray(end)]);
 
 const insertion = (parts: readonly Buffer[]): Arbitrary<Mutation> =>
-  fc.tuple(fc.constantFrom(...parts), place, fc.nat(8)).map(([part, share, replaced]) => (bytes) => {
-    const start = at(bytes, share);
-    return inserted(bytes, start, start + replaced, part);
-  });
+  fc
+    .tuple(fc.constantFrom(...parts), place, fc.nat(8))
+    .map(([part, share, replaced]) => (bytes) => {
+      const start = at(bytes, share);
+      return inserted(bytes, start, start + replaced, part);
+    });
 
 const truncation: Arbitrary<Mutation> = place.map(
   (share) => (bytes) => bytes.subarray(0, at(bytes, share)),

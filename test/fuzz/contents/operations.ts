@@ -24,11 +24,13 @@ export function operationsOn(
   const limits = { longest: LONGEST };
   const only = (attacks: Readonly<Record<string, Arbitrary<string>>>): Arbitrary<string> =>
     either(Object.entries(attacks).flatMap(([name, text]) => (without.has(name) ? [] : text)));
-  const write = fc.constantFrom(...files).chain((path) =>
-    mutated(orAttack(textFor(path), only(attacksOn(path))), limits).map(
-      (bytes): Operation => ({ do: 'write', path, bytes }),
-    ),
-  );
+  const write = fc
+    .constantFrom(...files)
+    .chain((path) =>
+      mutated(orAttack(textFor(path), only(attacksOn(path))), limits).map(
+        (bytes): Operation => ({ do: 'write', path, bytes }),
+      ),
+    );
   const scenario = mutated(orAttack(scenarioText, only(SCENARIO_ATTACKS)), limits);
   return fc.oneof(
     { arbitrary: write, weight: 14 },
@@ -50,7 +52,11 @@ const orAttack = (text: Arbitrary<string>, attack: Arbitrary<string>): Arbitrary
   fc.oneof({ arbitrary: text, weight: 50 }, { arbitrary: attack, weight: 1 });
 
 /** The operation of this number: it follows from the seed and the number alone. */
-export function operationAt(operations: Arbitrary<Operation>, seed: number, number: number): Operation {
+export function operationAt(
+  operations: Arbitrary<Operation>,
+  seed: number,
+  number: number,
+): Operation {
   const mixed = Math.imul(seed | 1, 0x9e37_79b1) ^ Math.imul(number + 1, 0x85eb_ca6b);
   const [operation] = fc.sample(operations, { seed: mixed, numRuns: 1 });
   if (operation === undefined) throw new Error('no operation');

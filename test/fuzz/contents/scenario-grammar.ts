@@ -22,7 +22,9 @@ const time = mostly(
 );
 const args = fc.array(mostly(fc.integer()), { maxLength: 5 });
 const named = (kinds: Record<string, Value>): Value =>
-  fc.oneof(...Object.entries(kinds).map(([kind, value]) => value.map((given) => ({ [kind]: given }))));
+  fc.oneof(
+    ...Object.entries(kinds).map(([kind, value]) => value.map((given) => ({ [kind]: given }))),
+  );
 const oddStep = among('sysreg', 'dance', { dance: 1 }, {}, 7, null, { share_hyp: 1, sleep: '1ms' });
 
 const GUESTS = ['web', 'vault'];
@@ -34,10 +36,16 @@ const hostStep = fc.letrec<{ step: unknown; steps: unknown[] }>((tie) => ({
       share_hyp: count(64),
       ffa_share: count(64),
       run_vm: mostly(among(...GUESTS)),
-      hvc: fc.record({ call: mostly(among(...HYPERCALL_NAMES, 4095)), args }, { requiredKeys: ['call'] }),
+      hvc: fc.record(
+        { call: mostly(among(...HYPERCALL_NAMES, 4095)), args },
+        { requiredKeys: ['call'] },
+      ),
       smc: fc.oneof(
         among(...Object.keys(SMC_FUNCTIONS), 0x8400_0000),
-        fc.record({ function: among(...Object.keys(SMC_FUNCTIONS)), args }, { requiredKeys: ['function'] }),
+        fc.record(
+          { function: among(...Object.keys(SMC_FUNCTIONS)), args },
+          { requiredKeys: ['function'] },
+        ),
       ),
       touch: mostly(among('ram', 'mmio', 'hypervisor')),
       suspend: fc.record({ depth: mostly(among('standby', 'power_down')), for: time }),
@@ -81,7 +89,12 @@ const guestStep = fc.letrec<{ step: unknown; steps: unknown[] }>((tie) => ({
 }));
 
 const guest = fc.record(
-  { protected: mostly(fc.boolean()), vcpus: count(16), boot: guestStep.steps, secondary: guestStep.steps },
+  {
+    protected: mostly(fc.boolean()),
+    vcpus: count(16),
+    boot: guestStep.steps,
+    secondary: guestStep.steps,
+  },
   { requiredKeys: ['boot'] },
 );
 
