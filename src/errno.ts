@@ -31,3 +31,14 @@ export class ErrnoError extends Error {
 const NAMES = new Map<number, Errno>(
   (Object.entries(constants.errno) as [Errno, number][]).map(([name, number]) => [number, name]),
 );
+
+/** Whether `action` ends without an ErrnoError, of which nobody hears. */
+export function succeeds(action: () => void): boolean {
+  try {
+    action();
+    return true;
+  } catch (error) {
+    if (error instanceof ErrnoError) return false;
+    throw error;
+  }
+}

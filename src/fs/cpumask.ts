@@ -19,6 +19,10 @@ export class Cpumask {
     return ((this.#bits >> BigInt(cpu)) & 1n) === 1n;
   }
 
+  get isFull(): boolean {
+    return this.#bits === (1n << BigInt(this.#count)) - 1n;
+  }
+
   /** cpumask_parse_user(). @throws ErrnoError EINVAL, EOVERFLOW with a CPU that there is not. */
   set(text: string): void {
     const chunks = text.split(/[\s,]+/).filter(Boolean);

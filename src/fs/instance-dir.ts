@@ -2,21 +2,18 @@ import { ErrnoError } from '../errno.ts';
 import { type HostTask, KERNEL_THREAD } from '../host-task.ts';
 import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
 import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
-import { copyUnread } from '../ringbuffer/unread-events.ts';
-import { TraceSeq } from '../trace-seq.ts';
 import { Cpumask } from './cpumask.ts';
 import { ErrorLog } from './error-log.ts';
 import { EventFilters } from './event-filters.ts';
 import { HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
 import { InstanceEvents } from './instance-events.ts';
-import { InstanceOutput, traceHeader } from './instance-output.ts';
+import { InstanceOutput } from './instance-output.ts';
 import { parseSwitch, parseULong, textOf } from './kstrto.ts';
 import {
   byName,
   clearedByTruncation,
   dir,
   type File,
-  give,
   type Node,
   show,
   showStore,
@@ -25,6 +22,7 @@ import {
 import { EVENTS_MODE, perCpu, tracingOn } from './remote-files.ts';
 import { ringStats } from './ring-stats.ts';
 import { SYSTEM, setEvent } from './set-event.ts';
+import { TraceFile } from './trace-file.ts';
 import { TraceOptions } from './trace-options.ts';
 import { TracePipe } from './trace-pipe.ts';
 import { SPLICED_SIZE, TracePipeRaw } from './trace-pipe-raw.ts';
@@ -32,9 +30,6 @@ import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
 const WRITABLE = 0o640;
 const READABLE = 0o440;
-
-/** More than the text of any event. */
-const LINE_SIZE = 512;
 
 /**
  * The buffer of a remote as a whole instance, as the kernel's own are: what trace-cmd reads and
@@ -203,37 +198,12 @@ export class Instance {
       mode: WRITABLE,
       seekable: true,
       size: () => 0,
-      open: async ({ reads }) => {
-        const text = reads ? await this.#traceText(cpu) : Buffer.alloc(0);
-        return {
-          read: (to, offset) => give(text, to, offset),
-          write: () => {},
-        };
-      },
+      open: ({ reads }) =>
+        reads
+          ? TraceFile.open(this.#remote, cpu, { events: this.events, options: this.#options })
+          : { write: () => {} },
     };
     return clearedByTruncation(file, (task) => this.#remote.reset(cpu, task));
-  }
-
-  async #traceText(cpu: CpuFilter): Promise<Buffer> {
-    const buffer = await this.#remote.loadedBuffer();
-    const readers = buffer?.select(cpu) ?? [];
-    // What others have taken before has told only them which vCPUs were loaded.
-    const output = new InstanceOutput(
-      this.events.fromHere(),
-      this.#options,
-      this.#remote.callbacks.events,
-    );
-    const lines: Buffer[] = [];
-    const seq = new TraceSeq(LINE_SIZE);
-    for (const event of copyUnread(readers, KERNEL_THREAD)) {
-      seq.truncate(0);
-      output.print(event, seq);
-      if (seq.length > 0) lines.push(Buffer.from(seq.bytes.subarray(0, seq.length)));
-    }
-    const written = readers.reduce((sum, reader) => sum + reader.written, 0);
-    const counts = { entries: lines.length, written, cpus: readers.length };
-    const header = traceHeader(counts, this.#options);
-    return Buffer.concat([Buffer.from(header), ...lines]);
   }
 }
 

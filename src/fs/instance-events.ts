@@ -100,6 +100,11 @@ export class InstanceEvents {
     return this.#byRemoteId.get(id) ?? unknownEvent(id);
   }
 
+  /** Whether there is nothing that would keep an event back. */
+  get passesAll(): boolean {
+    return !this.#filters.any && this.#tracingCpus.isFull;
+  }
+
   nameOf(pid: number): string {
     return pid === 0 ? IDLE : this.#remote.callbacks.vcpuName(pid);
   }
@@ -147,7 +152,7 @@ export class InstanceEvents {
   peekPassed(reader: RemoteReader, task: HostTask): boolean {
     for (let skipped = 0; skipped < SKIPPED_AT_ONCE && reader.peek(task); skipped++) {
       if (this.passes(reader)) return true;
-      reader.skip();
+      reader.passOver();
     }
     return false;
   }

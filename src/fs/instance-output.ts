@@ -38,7 +38,7 @@ export class InstanceOutput implements LineOutput {
   print(reader: PeekedEvent, to: TraceSeq): boolean {
     if (!this.#view.passes(reader)) return true;
     const start = to.length;
-    if (reader.lostEvents > 0) printLost(reader, to);
+    if (reader.lostEvents !== 0) printLost(reader, to);
     this.#printLine(reader, to);
     const fits = !to.overflowed;
     if (!fits) to.truncate(start);

@@ -1,4 +1,4 @@
-import { ErrnoError } from '../errno.ts';
+import { succeeds } from '../errno.ts';
 import type { LookedAhead, RemoteReader } from '../ringbuffer/remote-reader.ts';
 
 /** The largest read that the kernel sends in one request. */
@@ -22,7 +22,7 @@ export class ReadAhead {
     this.#size = size;
     this.#soon = setImmediate(() => {
       for (const reader of readers) reader.startLookAhead();
-      const isWhole = succeeds(look);
+      const isWhole = succeeds(look); // An error is for the read that comes upon it.
       const seen = readers.map((reader) => ({ reader, ahead: reader.endLookAhead() }));
       if (isWhole) this.#seen = seen;
     });
@@ -42,16 +42,5 @@ export class ReadAhead {
   end(): void {
     clearImmediate(this.#soon);
     this.#seen = undefined;
-  }
-}
-
-/** An error that belongs to an answer is for the read that comes upon it. */
-function succeeds(look: () => void): boolean {
-  try {
-    look();
-    return true;
-  } catch (error) {
-    if (error instanceof ErrnoError) return false;
-    throw error;
   }
 }

@@ -4,7 +4,8 @@ import { NS_PER_S, NS_PER_US } from '../units.ts';
 import type { RemoteEvent } from './trace-remote.ts';
 
 const CPU = ascii('CPU:');
-const LOST = ascii(' [LOST ');
+const LOST = ascii(' [LOST');
+const SPACE = ascii(' ');
 const EVENTS = ascii(' EVENTS]\n');
 const POINT = ascii('.');
 const NEWLINE = ascii('\n');
@@ -175,11 +176,15 @@ export class TraceOutput implements LineOutput {
   }
 }
 
+/** Says how many events were lost, or only that some were, where that is below zero. */
 export function printLost(reader: PeekedEvent, to: TraceSeq): void {
   to.put(CPU);
   to.putUnsigned(reader.cpu);
   to.put(LOST);
-  to.putUnsigned(reader.lostEvents);
+  if (reader.lostEvents > 0) {
+    to.put(SPACE);
+    to.putUnsigned(reader.lostEvents);
+  }
   to.put(EVENTS);
 }
 

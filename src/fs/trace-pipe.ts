@@ -132,7 +132,7 @@ export class TracePipe implements OpenFile {
         break;
       }
       if (this.#seq.length > start) merge.consume();
-      else if (++skipped < SKIPPED_AT_ONCE) merge.skip();
+      else if (++skipped < SKIPPED_AT_ONCE) merge.passOver();
       else break;
       if (this.#seq.length >= size) break; // Of a small read the rest is for the next one.
     }

@@ -223,9 +223,12 @@ export class TraceRemote {
     for (const pipe of this.pipes) pipe.hangUp();
   }
 
-  /** The loaded buffer, for who reads and takes nothing. */
-  loadedBuffer(): Promise<RemoteBuffer | undefined> {
-    return this.#lock.run(() => this.#buffer);
+  /** Becomes a reader of the loaded buffer until `putReader`. Undefined when none is loaded. */
+  getReaderIfLoaded(): Promise<RemoteBuffer | undefined> {
+    return this.#lock.run(() => {
+      if (this.#buffer) this.#addReader(this.#buffer);
+      return this.#buffer;
+    });
   }
 
   isEnabled(event: RemoteEvent): boolean {

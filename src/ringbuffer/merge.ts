@@ -2,7 +2,7 @@ import type { HostTask } from '../host-task.ts';
 import type { RemoteReader } from './remote-reader.ts';
 
 /** What a merge needs of a reader. */
-export type Merged = Pick<RemoteReader, 'cpu' | 'ts' | 'empty' | 'peek' | 'consume' | 'skip'>;
+export type Merged = Pick<RemoteReader, 'cpu' | 'ts' | 'empty' | 'peek' | 'consume' | 'passOver'>;
 
 /**
  * The events of several CPUs in the order of their times; at a tie the lowest CPU's is first. By
@@ -33,8 +33,8 @@ export class Merge<Reader extends Merged = RemoteReader> {
   }
 
   /** Takes the oldest event, which is not shown. */
-  skip(): void {
-    this.oldest?.skip();
+  passOver(): void {
+    this.oldest?.passOver();
     this.#goOn();
   }
 

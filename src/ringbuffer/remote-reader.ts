@@ -1,13 +1,13 @@
 import { assert } from '../assert.ts';
-import { ErrnoError } from '../errno.ts';
+import { ErrnoError, succeeds } from '../errno.ts';
 import type { HostTask } from '../host-task.ts';
-import { PAGE_SIZE } from '../units.ts';
 import { PAGE_DATA, PAGE_DATA_SIZE, pageCommit, pageTimeStamp } from './buffer-page.ts';
 import { commitOf, type HeldPage, HeldPages, stampOf } from './held-pages.ts';
 import { metaEntries, metaLostEvents, metaOverrun, metaReaderId } from './meta-page.ts';
 import { PageCursor } from './page-cursor.ts';
 import { putPageImage, putWholePage } from './page-image.ts';
 import type { RemoteCallbacks, RemotePages, RingStats } from './remote.ts';
+import type { UnreadPage } from './ring-iterator.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 /** Where reading stands. */
@@ -121,12 +121,12 @@ export class RemoteReader {
 
   /** Takes the peeked event. */
   consume(): void {
-    this.skip();
+    this.passOver();
     this.#lost = 0;
   }
 
   /** Takes the peeked event, but shows it to nobody: what was lost before it is still to be told. */
-  skip(): void {
+  passOver(): void {
     assert(this.#cursor.peeked, 'an event was peeked');
     this.#cursor.take();
     this.#read++;
@@ -182,31 +182,23 @@ export class RemoteReader {
     this.#held.dropRead();
   }
 
-  /**
-   * Images of all pages with unread events, in their order, without taking any. A page that the
-   * writer overwrites meanwhile is left out.
-   */
-  copyUnreadPages(task: HostTask): Uint8Array[] {
+  /** The pages with unread events, oldest first, for a RingIterator; takes none. */
+  unreadPages(task: HostTask): UnreadPage[] {
     this.poll();
     this.peek(task); // The oldest page becomes the reader's, where it is safe.
     const first = this.#held.current;
-    return this.#unreadPages()
-      .sort((a, b) => stampOf(a) - stampOf(b))
-      .flatMap((held) => {
-        const { memory, page } = held;
-        const image = new Uint8Array(PAGE_SIZE);
-        const [start, timeStamp] =
-          held === first ? [this.#cursor.offset, this.#cursor.stamp] : [0, stampOf(held)];
-        const end = page + PAGE_DATA + commitOf(held);
-        const data = memory.bytes.subarray(page + PAGE_DATA + start, end);
-        putPageImage(image, { timeStamp, data, lost: 0 });
-        return held === first || stampOf(held) === timeStamp ? [image] : [];
-      });
+    const { offset, stamp } = this.#cursor;
+    const pages = this.#unreadPages().map((held) => {
+      const timeStamp = stampOf(held);
+      const [start, startStamp] = held === first ? [offset, stamp] : [0, timeStamp];
+      return { ...held, timeStamp, start, startStamp, end: commitOf(held) };
+    });
+    return pages.sort((a, b) => a.timeStamp - b.timeStamp);
   }
 
   /** Drops all events, here and in the ring. */
   reset(task: HostTask): void {
-    ignoringErrno(() => this.#callbacks.reset(this.cpu, task));
+    succeeds(() => this.#callbacks.reset(this.cpu, task));
     this.#held.dropCopies();
     this.#cursor.start(this.#memory, this.#pageOfReader());
     this.#read = 0;
@@ -269,7 +261,7 @@ export class RemoteReader {
     if (this.#origin && !copy) return false;
     // In a storm the writer can win the race for the head again and again, or the hypervisor has no
     // buffer any more: for the reader that is no data now.
-    if (!ignoringErrno(() => this.#callbacks.swapReaderPage(this.cpu, task))) {
+    if (!succeeds(() => this.#callbacks.swapReaderPage(this.cpu, task))) {
       if (copy) this.#held.drop(copy);
       return false;
     }
@@ -300,17 +292,6 @@ export class RemoteReader {
     const page = this.#pages[id];
     if (page === undefined) throw new ErrnoError('EIO', `cpu ${this.cpu} has no page ${id}`);
     return page;
-  }
-}
-
-/** Makes a hypercall of which the caller of a system call does not hear. Whether it succeeded. */
-function ignoringErrno(hypercall: () => void): boolean {
-  try {
-    hypercall();
-    return true;
-  } catch (error) {
-    if (error instanceof ErrnoError) return false;
-    throw error;
   }
 }
 

@@ -33,7 +33,7 @@ class Events implements Merged {
     this.#left--;
   }
 
-  skip(): void {
+  passOver(): void {
     this.consume();
   }
 }

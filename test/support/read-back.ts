@@ -1,4 +1,5 @@
 import { getPageImage, pageEvents } from '../../src/ringbuffer/page-image.ts';
+import { RingIterator } from '../../src/ringbuffer/ring-iterator.ts';
 import { PAGE_SIZE } from '../../src/units.ts';
 import { TASK, type TestRing } from './ring.ts';
 
@@ -29,7 +30,18 @@ export function readPages({ reader }: TestRing, max: number): Event[] {
   return events;
 }
 
-export function eventsOn(image: Uint8Array): Event[] {
+/** All events that wait, of which this takes none. */
+export function unreadEvents({ reader }: TestRing): Event[] {
+  const iterator = new RingIterator(reader.cpu, reader.unreadPages(TASK));
+  const events: Event[] = [];
+  for (; iterator.peek(); iterator.consume()) {
+    const number = iterator.memory.view.getUint32(iterator.payload, true);
+    events.push({ number, ts: iterator.ts, lost: iterator.lostEvents });
+  }
+  return events;
+}
+
+function eventsOn(image: Uint8Array): Event[] {
   const page = getPageImage(image);
   const view = new DataView(page.data.buffer, page.data.byteOffset, page.data.length);
   return [...pageEvents(page)].map(({ ts, at }, index) => ({
