@@ -51,6 +51,11 @@ export interface HypTraceHost {
   /** CLOCK_BOOTTIME in ns. */
   now(): number;
   snapshot(): Snapshot;
+  /**
+   * Whether what files ask for takes no time and leaves no event. In virtual time it has to: a file
+   * is read and written at moments, and by tasks on CPUs, that no scenario and no seed decide.
+   */
+  readonly unseen?: boolean;
   /** By how much the clocks of two CPUs may differ, in ns. */
   readonly clockSkewNs: number;
   /** The counter's frequency, where it is known and need not be measured. */
@@ -163,8 +168,9 @@ export class HypTrace implements TraceRemoteCallbacks {
     this.#call(task, '__pkvm_enable_event', id, on ? 1 : 0);
   }
 
+  /** Always seen: whoever writes the file wants an event. */
   writeSelftestEvent(task: HostTask): void {
-    this.#call(task, '__pkvm_selftest_event');
+    this.#trapOn(task.cpu(), '__pkvm_selftest_event');
   }
 
   #allocRing(cpu: number, nrPages: number, undo: Undo): RemotePages {
@@ -198,15 +204,19 @@ export class HypTrace implements TraceRemoteCallbacks {
   }
 
   #call(task: HostTask, name: HypercallName, ...args: Register[]): void {
-    this.#callOn(task.cpu(), name, ...args);
+    const { hypervisor, unseen } = this.#host;
+    if (unseen) hypervisor.callUnseen(name, ...args);
+    else this.#trapOn(task.cpu(), name, ...args);
   }
 
   /** Makes one of the many hypercalls that a page takes, and does not look each time where the task is. */
   #callOften(task: HostTask, name: HypercallName, ...args: Register[]): void {
-    this.#callOn(task.recentCpu(), name, ...args);
+    const { hypervisor, unseen } = this.#host;
+    if (unseen) hypervisor.callUnseen(name, ...args);
+    else this.#trapOn(task.recentCpu(), name, ...args);
   }
 
-  #callOn(hostCpu: number, name: HypercallName, ...args: Register[]): void {
+  #trapOn(hostCpu: number, name: HypercallName, ...args: Register[]): void {
     const { hypervisor } = this.#host;
     hypervisor.onTasksCpu(hostCpu, (cpu) => hypervisor.call(cpu, name, ...args));
   }

@@ -73,6 +73,7 @@ export function switchOnVirtual(options: MachineOptions, scenario: Scenario): Vi
     counterHz,
     time,
     warn: () => {}, // Its clock cannot be off.
+    unseen: true,
     clockSkewNs: 0,
     exactHz: BigInt(counterHz),
     now: () => time.now,
