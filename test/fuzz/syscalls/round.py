@@ -50,6 +50,9 @@ class Round:
                 self.end_child()
             self.board.begin(self.board.number, time.monotonic(), 'close')
             self.actor.close()
+        except OSError as error:
+            print(f'operation {self.board.number}: {error}', file=sys.stderr, flush=True)
+            return 1
         except Failure as failure:
             print(f'operation {self.board.number}: {failure}', file=sys.stderr, flush=True)
             return 1
