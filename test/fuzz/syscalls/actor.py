@@ -11,14 +11,14 @@ OPEN_FLAGS = [
     os.O_APPEND, os.O_ASYNC, os.O_CLOEXEC, os.O_CREAT, os.O_DIRECT, os.O_DIRECTORY, os.O_DSYNC,
     os.O_EXCL, os.O_NOATIME, os.O_NOCTTY, os.O_NOFOLLOW, os.O_PATH, os.O_SYNC, os.O_TMPFILE,
     os.O_TRUNC, os.O_LARGEFILE,
-]  # fmt: skip
+]
 TEXTS = [
     b'0', b'1', b'0\n', b'1\n', b'X', b'2', b'', b'4\n', b'16\n', b'64\n', b'256\n', b'none\n',
     b'id == 1', b'vcpu > 0 && reason != 3', b'COMM ~ "v*"', b'!hypervisor:*', b'hypervisor:hyp_enter',
     b'3', b'boot', b'nop', b'idle', b'storm', b'hotplug', b'max', b'100', b'7', b'advance 1ms',
     b'__kvm_flush_cpu_context', b'cpu=1 __pkvm_host_share_hyp 0x1234 1', b'nooverwrite',
     b'noirq-info', b'\0', b'\xff\xfe', b'9' * 30, b'a' * 5000,
-]  # fmt: skip
+]
 
 
 class Tree:

@@ -7,13 +7,15 @@ import signal
 import sys
 import time
 
-import descriptors  # noqa: F401
-import paths  # noqa: F401
+import descriptors
+import paths
 from actor import Actor
 from board import boards
 from child import BlockedChild, Failure
 from operation import OPERATIONS
 
+#: What they have entered is in OPERATIONS.
+KINDS = (descriptors, paths)
 CHILDREN = 6
 IN_CHILD = 0.08
 BLOCKED_S = 0.02
