@@ -14,7 +14,7 @@ import type { TraceOptions } from './trace-options.ts';
 import type { TraceRemote } from './trace-remote.ts';
 
 /** How much text is made before other requests get their turn. */
-const CHUNK_SIZE = 64 * KIB;
+const PIECE_SIZE = 64 * KIB;
 /** More than a line takes. */
 const LINE_SIZE = KIB;
 
@@ -35,7 +35,7 @@ export class TraceFile implements OpenFile {
   readonly #cpu: CpuFilter;
   readonly #style: TraceFileStyle;
   readonly #lock = new AsyncMutex();
-  readonly #piece = new TraceSeq(CHUNK_SIZE + LINE_SIZE);
+  readonly #piece = new TraceSeq(PIECE_SIZE + LINE_SIZE);
   /** Where in the text the piece begins. */
   #pieceAt = 0;
   #hasRead = false;
@@ -62,7 +62,12 @@ export class TraceFile implements OpenFile {
     style: TraceFileStyle,
   ): Promise<TraceFile> {
     const file = new TraceFile(remote, await remote.getReaderIfLoaded(), cpu, style);
-    await file.#begin();
+    try {
+      await file.#begin();
+    } catch (error) {
+      await file.release();
+      throw error;
+    }
     return file;
   }
 
@@ -145,7 +150,7 @@ export class TraceFile implements OpenFile {
     const piece = this.#piece;
     this.#pieceAt += piece.length;
     piece.truncate(0);
-    for (let looked = 0; looked < SKIPPED_AT_ONCE && piece.length < CHUNK_SIZE; looked++) {
+    for (let looked = 0; looked < SKIPPED_AT_ONCE && piece.length < PIECE_SIZE; looked++) {
       const next = this.#merge.oldest;
       if (next === undefined) return;
       const start = piece.length;

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from '../units.ts';
-import { PAGE_DATA, pageCommit, pageTimeStamp } from './buffer-page.ts';
+import { PAGE_DATA, PAGE_DATA_SIZE, pageCommit, pageTimeStamp } from './buffer-page.ts';
 import { PageCursor } from './page-cursor.ts';
 import { putPageImage } from './page-image.ts';
 import { SharedMemory } from './shared-memory.ts';
@@ -79,6 +79,7 @@ export class RingIterator {
 
   /** Whether the copy is good: a writer that comes to the page clears its commit before all else. */
   #copy({ memory, page, timeStamp, start, startStamp, end }: UnreadPage): boolean {
+    if (end > PAGE_DATA_SIZE) return false; // It is no ring's page any more.
     const data = memory.bytes.subarray(page + PAGE_DATA + start, page + PAGE_DATA + end);
     putPageImage(this.memory.bytes, { timeStamp: startStamp, data, lost: 0 });
     return pageCommit(memory, page) >= end && pageTimeStamp(memory, page) === timeStamp;
