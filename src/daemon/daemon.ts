@@ -22,7 +22,6 @@ import {
   checkFuse,
   checkMountpoint,
   deviceAt,
-  isOurs,
   otherPaths,
   unmount as unmountPath,
 } from './mountpoint.ts';
@@ -87,7 +86,7 @@ export async function startDaemon(options: DaemonOptions, log: Logger): Promise<
     const device = mountedDevice(mountpoint);
     undo.push('mount', async () => {
       for (const path of otherPaths(device, mountpoint)) await unmountPath(path);
-      if (isOurs(mountpoint)) await unmount();
+      if (deviceAt(mountpoint) === device) await unmount();
       // What somebody still has open keeps it alive, out of sight; our end takes it from them.
       await Promise.race([ended.promise, setTimeout(UNMOUNT_MS, undefined, { ref: false })]);
     });

@@ -98,10 +98,11 @@ async function runInNamespace(covers: Covers, command: readonly string[]): Promi
     const entered = await Promise.race([letIn(child), exited.then(() => false)]);
     const [code, signal] = await exited;
     if (signal !== null) return SIGNAL_BASE + constants.signals[signal];
-    if (!entered) throw new Error('it could not set up the namespaces');
+    if (!entered) throw new Error('see above');
     return code ?? EXIT.SOFTWARE;
   } catch (error) {
-    throw new ExitError(EXIT.UNAVAILABLE, `unshare failed: ${(error as Error).message}`);
+    const { message } = error as Error;
+    throw new ExitError(EXIT.UNAVAILABLE, `cannot set up the command's namespaces: ${message}`);
   } finally {
     stopPassing();
   }
@@ -111,6 +112,7 @@ async function runInNamespace(covers: Covers, command: readonly string[]): Promi
 async function letIn(child: ChildProcess): Promise<true> {
   const channel = child.stdio[3] as Duplex;
   await once(channel, 'data');
+  channel.on('error', () => {}); // The child has ended, as its exit says.
   if (isRoot) mapIds(child.pid ?? 0);
   channel.end('\n');
   return true;

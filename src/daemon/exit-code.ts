@@ -4,7 +4,7 @@
  *      0   all went well; the file system was unmounted
  *      64  a wrong option or argument
  *      65  a malformed scenario
- *      66  the mountpoint is missing, not a directory, not empty, or in use
+ *      66  the mountpoint is missing, not a directory, not empty, in use, or not ours
  *      69  the machine lacks something: /dev/fuse, libfuse, fusermount
  *      70  a bug of ours; the log has its stack
  *      73  an output file that cannot be written

@@ -62,7 +62,7 @@ const AS_NOBODY = resolve('test/support/as-nobody.sh');
 /** The settings that tracing tools might change: of tracefs, of /proc/sys, and the mounts. */
 async function hostState(): Promise<string> {
   const script = `
-    cat /proc/1/mounts
+    grep -v ' fuse.pkvm-tracefs ' /proc/1/mounts # Others may run simulators of their own.
     # These change by themselves, all others do not.
     find /proc/sys -type f -perm /222 ! -name ns_last_pid ! -path '*/random/*' |
       sort | xargs grep -sH ''
@@ -167,7 +167,7 @@ describe('the host’s tracing', () => {
     mark "$(pwd -P)"; mark .
     [ -e /sys/kernel/tracing/README ] || mount -t tracefs nodev /sys/kernel/tracing
     mark /sys/kernel/tracing; mark /sys/kernel/debug/tracing
-    cd "$DIR"; mkdir t d b
+    cd "$DIR"; mkdir t d b; [ ! -s file ] || echo file
     mount -t tracefs nodev t; mark t
     mount -t debugfs nodev d; mark d/tracing
     mount --rbind /sys/kernel b; mark b/tracing; mark b/debug/tracing
@@ -194,7 +194,8 @@ describe('the host’s tracing', () => {
     [
       'with tracefs and debugfs mounted, from inside',
       prepared(`mount -t tracefs nodev /sys/kernel/tracing; mount -t debugfs nodev /sys/kernel/debug
-        mkdir "$DIR/again"; mount -t tracefs nodev "$DIR/again"; cd /sys/kernel/tracing`),
+        mkdir "$DIR/again"; mount -t tracefs nodev "$DIR/again"
+        touch "$DIR/file"; mount --bind "$DIR/again/README" "$DIR/file"; cd /sys/kernel/tracing`),
     ],
   ] as const)('is out of reach for whatever a command mounts: %s', async ([, before]) => {
     const state = await hostState();
