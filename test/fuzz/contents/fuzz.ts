@@ -56,22 +56,22 @@ process.on('warning', ({ message }) => {
 const { writable } = await FuzzedMachine.start();
 let fuzzed = await fresh();
 const operations = operationsOn(fuzzed.writable, without);
-const watchdog = new Watchdog(HANG_MS, fuzzed instanceof MountedTree ? [fuzzed.pid] : []);
+const watchdog = new Watchdog(HANG_MS);
 let slowest = 0;
 let heapAtFirst = 0;
 let cpuMs = cpuTime();
 
 for (let number = first; number < ops; number++) {
   const operation = operationAt(operations, seed, number);
-  watchdog.begin(number);
+  watchdog.begin(number, fuzzed.pid);
   const problem = await problemAt(number, operation);
   if (problem !== undefined) await fail(number, operation, problem);
   if (number === first + Math.floor((ops - first) / 4)) heapAtFirst = usedHeap();
   if (number % OPS_PER_MACHINE === OPS_PER_MACHINE - 1 && !values.mount) fuzzed = await fresh();
 }
-await fuzzed.stop();
 const growth = usedHeap() - heapAtFirst;
 if (growth > MAX_GROWTH) await fail(ops, undefined, `the heap grew by ${mib(growth)}`);
+await fuzzed.stop();
 if (kinds.size === 0)
   process.stdout.write(
     `contents: ${ops - first} operations of seed ${seed}: clean; ${(performance.now() / 1000).toFixed(1)} s; ` +
@@ -113,12 +113,12 @@ async function fail(number: number, operation: Operation | undefined, problem: s
   if (!kinds.has(kind))
     say(`operation ${number}: ${problem}\n${operation ? shown(operation) : ''}`);
   kinds.add(kind);
+  await fuzzed.stop();
   if (!values['keep-going']) {
     say(`again: npm run fuzz -- contents ${process.argv.slice(2).join(' ')}`);
-    await fuzzed.stop();
     process.exit(1);
   }
-  if (!values.mount) fuzzed = await fresh();
+  fuzzed = await fresh();
 }
 
 function shown(operation: Operation): string {

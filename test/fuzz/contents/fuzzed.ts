@@ -1,5 +1,7 @@
 /** What is fuzzed: a tree of files, and two ways to read a scenario. */
 export interface Fuzzed {
+  /** A process that serves it and must not outlive this one; 0 without one. */
+  readonly pid: number;
   /** The paths that can be written to. */
   readonly writable: readonly string[];
   /** printf BYTES > PATH, then reads it. */

@@ -31,6 +31,7 @@ const IO: Io = {
 
 /** A daemon's whole tree on a machine in virtual time, without a mount. */
 export class FuzzedMachine implements Fuzzed {
+  readonly pid = 0;
   readonly #host: VirtualHost;
   readonly #root: Dir;
   readonly #fs: Tracefs;

@@ -13,12 +13,18 @@ import {
 } from 'node:fs';
 import { constants as os, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import { EXIT } from '../../../src/daemon/exit-code.ts';
 import type { Fuzzed } from './fuzzed.ts';
 
 const MAIN = resolve('dist/daemon/main.js');
 const READ_SIZE = 65_536;
 const RUN_MS = 30_000;
+/** How long the log of a daemon that met a bug may take to arrive. */
+const LAST_WORDS_MS = 1_000;
+/** What calls give when the daemon met a bug, or is gone. */
+const { EIO, ENOTCONN, ECONNABORTED } = os.errno;
+const BUGS: readonly number[] = [EIO, ENOTCONN, ECONNABORTED];
 /** What `run` may answer to a file: it ran, it is no scenario, the machine is too small for it. */
 const RUN_ENDS: readonly (number | null)[] = [EXIT.OK, EXIT.DATA, EXIT.UNAVAILABLE];
 
@@ -87,26 +93,38 @@ export class MountedTree implements Fuzzed {
   }
 
   async stop(): Promise<void> {
-    const ended = once(this.#daemon, 'exit');
-    this.#daemon.kill('SIGTERM');
-    await ended;
+    if (this.#daemon.exitCode === null) {
+      const ended = once(this.#daemon, 'exit');
+      this.#daemon.kill('SIGTERM');
+      await ended;
+    }
     rmdirSync(this.#dir);
   }
 
   /** An errno is an answer, unless it is that of a bug. */
   async #with(path: string, flags: number, use: (fd: number) => void): Promise<void> {
-    let fd: number | undefined;
-    try {
-      fd = openSync(join(this.#dir, path), flags);
-      use(fd);
-    } catch (error) {
-      const { errno = 0, code } = error as NodeJS.ErrnoException;
-      if (errno === 0 || [os.errno.EIO, os.errno.ENOTCONN].includes(-errno))
-        throw new Error(`${path}: ${code ?? error}`);
-    } finally {
-      if (fd !== undefined) closeSync(fd);
-    }
-    await new Promise((resume) => setImmediate(resume)); // The daemon's log comes as an event.
+    const errno = errnoOf(() => {
+      const fd = openSync(join(this.#dir, path), flags);
+      try {
+        use(fd);
+      } finally {
+        closeSync(fd);
+      }
+    });
+    // What the daemon says and how it ends comes as an event.
+    await (BUGS.includes(errno) ? setTimeout(LAST_WORDS_MS) : setImmediate());
     this.check();
+    if (BUGS.includes(errno)) throw new Error(`${path}: errno ${errno}`);
+  }
+}
+
+function errnoOf(call: () => void): number {
+  try {
+    call();
+    return 0;
+  } catch (error) {
+    const { errno } = error as NodeJS.ErrnoException;
+    if (errno === undefined) throw error;
+    return -errno;
   }
 }

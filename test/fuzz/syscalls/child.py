@@ -22,6 +22,7 @@ def fork(run):
     status = 1
     try:
         libc.call('prctl', libc.PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         status = run() or 0
     except BaseException:
         traceback.print_exc()

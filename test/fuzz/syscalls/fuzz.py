@@ -163,9 +163,14 @@ def arguments():
     return args
 
 
+def stop(*_):
+    raise SystemExit('syscalls: stopped')
+
+
 def main():
     args = arguments()
     counts = collections.Counter()
+    signal.signal(signal.SIGTERM, stop)
     try:
         said = check(args, counts)
     except Failure as failure:
@@ -176,6 +181,7 @@ def main():
         if args.counts:
             for name, count in sorted(counts.items()):
                 print(f'{count:8} {name}')
+            print(f'{counts.total():8} in all')
     print(f'syscalls: {args.ops - args.first} operations of seed {args.seed}: clean; {said}')
     return 0
 
