@@ -49,7 +49,7 @@ const either = (texts: readonly Arbitrary<string>[]): Arbitrary<string> =>
   texts.length === 0 ? fc.constant('') : fc.oneof(...texts);
 
 const orAttack = (text: Arbitrary<string>, attack: Arbitrary<string>): Arbitrary<string> =>
-  fc.oneof({ arbitrary: text, weight: 50 }, { arbitrary: attack, weight: 1 });
+  fc.oneof({ arbitrary: text, weight: 100 }, { arbitrary: attack, weight: 1 });
 
 /** The operation of this number: it follows from the seed and the number alone. */
 export function operationAt(

@@ -25,7 +25,7 @@ PAGE_CACHE = {'copy_file_range', 'exec', 'fadvise', 'mmap', 'readahead', 'sendfi
 ROUND = 500
 MOUNT = ['--cpus', '2', '--memory', '32', '--scenario', 'boot', '--rate', '2000']
 STALL_S = 20
-ANSWER_S = 5
+ANSWER_S = 15
 SETTLED_S = 10
 #: What the daemon's heap may be more than after the first quarter.
 GROWTH_MIB = 64
