@@ -86,6 +86,11 @@ export class HypTrace implements TraceRemoteCallbacks {
     return this.#host.now();
   }
 
+  vcpus(): readonly number[] {
+    const { hypervisor } = this.#host;
+    return [...new Set(this.cpus.flatMap((cpu) => hypervisor.cpu(cpu).pcpu.loadedVcpus))];
+  }
+
   vcpuName(pid: number): string {
     return vcpuThreadName(pid);
   }

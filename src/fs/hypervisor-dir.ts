@@ -26,7 +26,7 @@ export function tracefsRoot(remote: TraceRemote, sim?: SimCallbacks): Dir {
   return dir(
     {
       ...files,
-      ...topLevelFiles(remote, instance, sim !== undefined),
+      ...topLevelFiles(remote, sim !== undefined),
       events: topLevelEvents(events as Dir),
       hypervisor: hypervisorDir(remote),
       instances: dir({ hypervisor: dir({ events: events as Dir, ...files }) }),

@@ -1,7 +1,7 @@
 import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { TraceSeq } from '../trace-seq.ts';
 import { eventFormat, FULL_COMMON, STRICT_COMMON, sizeOf } from './event-format.ts';
-import type { RemoteEvent, RemoteField } from './trace-remote.ts';
+import type { RemoteEvent } from './trace-remote.ts';
 
 const STRICT_SIZE = sizeOf(STRICT_COMMON);
 const FULL_SIZE = sizeOf(FULL_COMMON);
@@ -29,8 +29,6 @@ export class InstanceEvent {
   readonly remote: RemoteEvent;
   /** Where an entry of the remote's names the vCPU that the CPU has loaded, if it does. */
   readonly vcpuAt: number | undefined;
-  /** The text of its format file. */
-  readonly format: string;
   /** The end of the fields in an entry of the remote's; behind it, in an instance, is `msg`. */
   readonly #fieldsEnd: number;
   readonly #hasMsg: boolean;
@@ -41,13 +39,14 @@ export class InstanceEvent {
     this.vcpuAt = remote.fields.find(({ name }) => name === 'vcpu')?.offset;
     this.#fieldsEnd = STRICT_SIZE + sizeOf(remote.fields);
     this.#hasMsg = remote.printFmt === undefined;
-    this.format = eventFormat({ ...remote, ...this.#announced, id }, FULL_COMMON);
   }
 
-  get #announced(): { fields: readonly RemoteField[]; printFmt: string | undefined } {
-    const { fields, printFmt } = this.remote;
-    if (!this.#hasMsg) return { fields, printFmt };
-    return { fields: [...fields, { ...MSG, offset: this.#fieldsEnd }], printFmt: MSG_PRINT_FMT };
+  /** The text of its format file. */
+  get format(): string {
+    const { id, remote } = this;
+    if (!this.#hasMsg) return eventFormat({ ...remote, id }, FULL_COMMON);
+    const fields = [...remote.fields, { ...MSG, offset: this.#fieldsEnd }];
+    return eventFormat({ ...remote, id, fields, printFmt: MSG_PRINT_FMT }, FULL_COMMON);
   }
 
   /** How many bytes the remote's entry takes in an instance. */

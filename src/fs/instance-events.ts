@@ -33,14 +33,8 @@ export class InstanceEvents {
   readonly #filters: EventFilters;
   readonly #tracingCpus: Cpumask;
   readonly #pids = new Map<number, number>();
-  readonly #seen: Set<number>;
 
-  constructor(
-    remote: TraceRemote,
-    filters: EventFilters,
-    tracingCpus: Cpumask,
-    seen = new Set<number>(),
-  ) {
+  constructor(remote: TraceRemote, filters: EventFilters, tracingCpus: Cpumask) {
     this.#remote = remote;
     this.#filters = filters;
     this.#tracingCpus = tracingCpus;
@@ -48,12 +42,11 @@ export class InstanceEvents {
       (event, index) => new InstanceEvent(event, FIRST_INSTANCE_ID + index),
     );
     this.#byRemoteId = new Map(this.all.map((event) => [event.remote.id, event]));
-    this.#seen = seen;
   }
 
   /** The same for who starts to read elsewhere: of no CPU it knows which vCPU it has loaded. */
   fromHere(): InstanceEvents {
-    return new InstanceEvents(this.#remote, this.#filters, this.#tracingCpus, this.#seen);
+    return new InstanceEvents(this.#remote, this.#filters, this.#tracingCpus);
   }
 
   /** The pid that an event has; to be asked of each event, in their order on each CPU. */
@@ -65,7 +58,6 @@ export class InstanceEvents {
     if (vcpuAt !== undefined) {
       const vcpu = memory.view.getInt32(payload + vcpuAt, true);
       this.#pids.set(cpu, vcpu);
-      if (vcpu !== 0) this.#seen.add(vcpu);
     }
     return this.#pids.get(cpu) ?? 0;
   }
@@ -107,11 +99,6 @@ export class InstanceEvents {
 
   nameOf(pid: number): string {
     return pid === 0 ? IDLE : this.#remote.callbacks.vcpuName(pid);
-  }
-
-  /** The text of saved_cmdlines: each vCPU's thread that was seen. */
-  savedCmdlines(): string {
-    return [...this.#seen].map((pid) => `${pid} ${this.nameOf(pid)}\n`).join('');
   }
 
   /** Takes a page image of a reader's next events that pass; false as `peekPassed`. */

@@ -1,23 +1,23 @@
 import { eventFormat, FULL_COMMON } from './event-format.ts';
-import type { Instance } from './instance-dir.ts';
 import { type Dir, dir, type Node, show } from './nodes.ts';
 import { readme } from './readme.ts';
 import { EVENTS_MODE } from './remote-files.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
 /** The files that only the top level of a tracefs has. */
-export function topLevelFiles(
-  remote: TraceRemote,
-  instance: Instance,
-  hasSim: boolean,
-): Record<string, Node> {
-  const { events } = remote.callbacks;
+export function topLevelFiles({ callbacks }: TraceRemote, hasSim: boolean): Record<string, Node> {
+  const { events } = callbacks;
   return {
     README: show(() => readme(hasSim)),
     available_events: show(() => events.map(({ name }) => `hypervisor:${name}\n`).join('')),
     available_tracers: show(() => 'nop\n'),
     printk_formats: show(() => ''),
-    saved_cmdlines: show(() => instance.events.savedCmdlines()),
+    saved_cmdlines: show(() =>
+      callbacks
+        .vcpus()
+        .map((pid) => `${pid} ${callbacks.vcpuName(pid)}\n`)
+        .join(''),
+    ),
   };
 }
 

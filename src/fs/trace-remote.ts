@@ -51,6 +51,8 @@ export interface TraceRemoteCallbacks extends RemoteCallbacks {
   readonly cpus: readonly number[];
   /** In the order of their names. */
   readonly events: readonly RemoteEvent[];
+  /** The pids of the vCPUs' threads that have run. */
+  vcpus(): readonly number[];
   /** The name of the vCPU's thread that has this pid. */
   vcpuName(pid: number): string;
   /** The trace clock's time, in ns. */

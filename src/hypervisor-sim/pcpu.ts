@@ -7,6 +7,7 @@ import { TICKET_LOCK_SIZE, TicketLock } from './ticket-lock.ts';
  *      0 lock            8 i32 vcpu, the pid of the loaded vCPU's thread, or 0
  *                       12 i32 power, as the firmware knows it
  *                       16 u32 entries, how often it came up or resumed
+ *     64 i32 × 1024, the pids of the vCPUs that it has loaded, each where its low bits say
  *
  * Invariant: whichever thread holds the lock is this CPU. Only it runs the hypervisor's code
  * here, and only it writes this CPU's ring.
@@ -15,8 +16,10 @@ const LOCK = 0;
 const VCPU = LOCK + TICKET_LOCK_SIZE;
 const POWER = VCPU + 4;
 const ENTRIES = POWER + 4;
-/** As the states of rings. */
-export const PCPU_STATE_SIZE = 256;
+const LOADED = 64;
+/** As many as a host has pids for the vCPUs of one CPU; of others, the latest with the same low bits. */
+const NR_LOADED = 1_024;
+export const PCPU_STATE_SIZE = LOADED + 4 * NR_LOADED;
 
 /** On; off; told by PSCI_CPU_ON to come up, or by an interrupt to resume, and not yet entered. */
 export const POWER_ON = 0;
@@ -52,6 +55,19 @@ export class Pcpu {
 
   set vcpu(pid: number) {
     this.#memory.view.setInt32(this.#at + VCPU, pid, true);
+    if (pid !== 0) this.#memory.store(this.#loadedAt(pid & (NR_LOADED - 1)), pid);
+  }
+
+  /** The pids of the vCPUs' threads that have run here, for who names them. */
+  get loadedVcpus(): number[] {
+    const slots = Array.from({ length: NR_LOADED }, (_, slot) =>
+      this.#memory.load(this.#loadedAt(slot)),
+    );
+    return slots.filter((pid) => pid !== 0);
+  }
+
+  #loadedAt(slot: number): number {
+    return this.#at + LOADED + 4 * slot;
   }
 
   get power(): Power {

@@ -225,6 +225,15 @@ describe('what files ask of the hypervisor in virtual time', () => {
   });
 });
 
+test('saved_cmdlines names the vCPU threads that have run, though nobody has read or even traced', async () => {
+  const sim = await Sim.start();
+  expect(await sim.cat('saved_cmdlines')).toBe('');
+  await sim.write('sim/clock', 'advance 3ms');
+  expect(await sim.cat('saved_cmdlines')).toBe(
+    '1024 vm64-vcpu0\n1025 vm64-vcpu1\n2048 vm128-vcpu0\n',
+  );
+});
+
 describe('sim/scenario, sim/seed and sim/rate', () => {
   test('say what runs, and change it', async () => {
     const sim = await Sim.start();

@@ -370,3 +370,11 @@ describe('__pkvm_teardown_vm', () => {
     expect(walkOwnership(machine.hypervisor)).toEqual(before);
   });
 });
+
+test('a CPU knows which vCPUs it has run, by whatever pid the host gives them', () => {
+  const { pcpu } = new TracedMachine().hypervisor.cpu(0);
+  for (const pid of [1_025, 1_024, 0, -5, 1_025, 2 ** 31 - 1]) pcpu.vcpu = pid;
+  expect(pcpu.loadedVcpus).toEqual([1_024, 1_025, -5, 2 ** 31 - 1]);
+  pcpu.vcpu = 2_048; // Has the slot of 1,024.
+  expect(pcpu.loadedVcpus).toEqual([2_048, 1_025, -5, 2 ** 31 - 1]);
+});
