@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 const MAY_IMPORT: Record<string, readonly string[]> = {
   ringbuffer: [],
   'hypervisor-sim': ['ringbuffer'],
-  'host-sim': ['ringbuffer', 'hypervisor-sim'],
+  'host-sim': ['ringbuffer', 'hypervisor-sim', 'node:os'],
   fs: ['ringbuffer', 'node:fs', 'node:os', 'node:util'],
   daemon: ['ringbuffer', 'hypervisor-sim', 'host-sim', 'fs', 'node:*'],
   '.': ['node:os'],

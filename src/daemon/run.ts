@@ -56,6 +56,7 @@ export async function run(options: RunOptions, sink: TraceSink): Promise<Ownersh
     let steps = 0;
     host.advance(options.forNs, () => {
       if (++steps % STEPS_BETWEEN_LOOKS === 0) sink.drain(buffer, host.settledNs);
+      return true;
     });
     trace.enable(false);
     sink.drain(buffer, Number.POSITIVE_INFINITY);

@@ -13,7 +13,7 @@ import type { HostTask } from '../host-task.ts';
 import type { HypVm } from '../hypervisor-sim/hyp-vm.ts';
 import { CpuOffError } from '../hypervisor-sim/hypervisor.ts';
 import { countPages } from '../hypervisor-sim/ownership-walk.ts';
-import { NS_PER_MS, NS_PER_S } from '../units.ts';
+import { NS_PER_S } from '../units.ts';
 import { formatHypercall, parseHypercall } from './hypercall-text.ts';
 import type { Machine } from './machine.ts';
 import { formatRate, MAX_SEED, parseRateText } from './options.ts';
@@ -21,8 +21,8 @@ import { readScenario } from './scenarios.ts';
 import { statsTable } from './stats-table.ts';
 import { vmPages, vmState, vmVcpus } from './vm-text.ts';
 
-/** Virtual time goes by in slices, and between them other requests have their turn. */
-const SLICE_NS = NS_PER_MS;
+/** Virtual time goes by for so long of real time, and then other requests have their turn. */
+const SLICE_MS = 2;
 const MAX_ADVANCE_NS = 3_600 * NS_PER_S;
 
 /** What sim/ shows and does. */
@@ -182,9 +182,10 @@ async function advance(virtual: VirtualHost, ns: number, io: Io): Promise<void> 
   io.onInterrupt(() => {
     interrupted = true;
   });
-  for (let left = ns; left > 0; left -= SLICE_NS) {
+  for (let left = ns; left > 0; ) {
     if (interrupted) throw new ErrnoError('EINTR', 'a signal came');
-    virtual.advance(Math.min(left, SLICE_NS));
+    const until = performance.now() + SLICE_MS;
+    left = virtual.advance(left, () => performance.now() < until);
     await setImmediate();
   }
 }

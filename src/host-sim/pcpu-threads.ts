@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Hypervisor } from '../hypervisor-sim/hypervisor.ts';
 import type { MachineBuffers } from '../hypervisor-sim/machine-memory.ts';
@@ -42,33 +43,44 @@ const REVIVE_MS = 5;
 /** A thread for each pCPU: the workload in real time. */
 export class PcpuThreads implements Workload {
   readonly #options: PcpuThreadsOptions;
-  readonly #workers: readonly Worker[];
-  readonly #control: PcpuControl;
+  readonly #controlBuffer = allocateControl();
+  readonly #control = new PcpuControl(this.#controlBuffer);
+  /** By CPU, those that were started so far. */
+  readonly #workers: Worker[] = [];
   /** Each has said that it runs; never, if one could not start. */
   readonly #running: Promise<unknown>;
   #pools: Pool[] = [];
+  /** What each CPU is to run. */
+  #orders: PcpuOrder[] = [];
 
-  private constructor(
-    options: PcpuThreadsOptions,
-    control: PcpuControl,
-    workers: readonly Worker[],
-  ) {
+  private constructor(options: PcpuThreadsOptions) {
     this.#options = options;
-    this.#control = control;
-    this.#workers = workers;
-    this.#running = Promise.all(workers.map((worker) => once(worker, 'message')));
+    this.#running = this.#startAll();
     this.#running.catch(() => {}); // Its error is the worker's, which has a listener.
   }
 
   /** Starts the threads. They take a moment to run, which nobody needs to wait for. */
   static start(options: PcpuThreadsOptions): PcpuThreads {
-    const { buffers, counterHz, switchedOnNs } = options;
-    const control = allocateControl();
-    const workers = Array.from({ length: buffers.nrCpus }, (_, cpu) =>
-      spawn({ buffers, counterHz, switchedOnNs, cpu, control }),
-    );
-    for (const worker of workers) worker.on('error', options.onError);
-    return new PcpuThreads(options, new PcpuControl(control), workers);
+    return new PcpuThreads(options);
+  }
+
+  /** As many at a time as the host has CPUs, so that there is time for its other threads. */
+  async #startAll(): Promise<void> {
+    const cpus = Array(this.#options.buffers.nrCpus).keys();
+    const startInTurn = async (): Promise<void> => {
+      for (const cpu of cpus) if (!this.#control.stopped) await this.#startOne(cpu);
+    };
+    await Promise.all(Array.from({ length: availableParallelism() }, startInTurn));
+  }
+
+  async #startOne(cpu: number): Promise<void> {
+    const { buffers, counterHz, switchedOnNs, onError } = this.#options;
+    const worker = spawn({ buffers, counterHz, switchedOnNs, cpu, control: this.#controlBuffer });
+    worker.on('error', onError);
+    this.#workers[cpu] = worker;
+    const order = this.#orders[cpu];
+    if (order) worker.postMessage(order);
+    await once(worker, 'message');
   }
 
   get rate(): number {
@@ -81,9 +93,10 @@ export class PcpuThreads implements Workload {
 
   async run(scenario: Scenario, seed: number): Promise<void> {
     await this.windDown();
-    this.#pools = allocatePools(this.#options.pages, scenario, this.#workers.length);
-    for (const [cpu, pool] of this.#pools.entries())
-      this.#tell(cpu, { order: 'run', scenario, seed, pool });
+    const { pages, buffers } = this.#options;
+    this.#pools = allocatePools(pages, scenario, buffers.nrCpus);
+    this.#orders = this.#pools.map((pool) => ({ order: 'run', scenario, seed, pool }));
+    for (const [cpu, worker] of this.#workers.entries()) worker.postMessage(this.#orders[cpu]);
     this.#control.changed();
   }
 
@@ -91,7 +104,8 @@ export class PcpuThreads implements Workload {
     if (this.#pools.length === 0) return;
     await this.#running; // Or the next message would be that one.
     const done = Promise.all(this.#workers.map((worker) => once(worker, 'message')));
-    for (const cpu of this.#workers.keys()) this.#tell(cpu, { order: 'wind down' });
+    const windDown: PcpuOrder = { order: 'wind down' };
+    for (const worker of this.#workers) worker.postMessage(windDown);
     this.#control.changed();
     const revive = setInterval(() => this.#bringAllUp(), REVIVE_MS);
     try {
@@ -108,10 +122,6 @@ export class PcpuThreads implements Workload {
   async stop(): Promise<void> {
     this.#control.stop();
     await Promise.all(this.#workers.map((worker) => exited(worker)));
-  }
-
-  #tell(cpu: number, order: PcpuOrder): void {
-    this.#workers[cpu]?.postMessage(order);
   }
 
   #bringAllUp(): void {

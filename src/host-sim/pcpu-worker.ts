@@ -1,3 +1,4 @@
+import { availableParallelism, setPriority } from 'node:os';
 import {
   type MessagePort,
   parentPort,
@@ -117,10 +118,28 @@ class PcpuWorker {
   }
 }
 
+/** By what factor the scheduler's weight of a thread goes down with each nice value: sched(7). */
+const NICE_STEP = 1.25;
+const MAX_NICE = 19;
+const THIS_THREAD = 0;
+
+/**
+ * Threads that share the host's CPUs weigh together, on each of them, as much as one thread. So
+ * there is time for who serves the files, however many pCPUs there are.
+ */
+function yieldToOthers(nrCpus: number): void {
+  const threadsPerCpu = nrCpus / availableParallelism();
+  if (threadsPerCpu <= 1) return;
+  const nice = Math.round(Math.log(threadsPerCpu) / Math.log(NICE_STEP));
+  setPriority(THIS_THREAD, Math.min(nice, MAX_NICE));
+}
+
 const msFromNs = (ns: number): number => Math.max(ns, 0) / NS_PER_MS;
 
 try {
-  new PcpuWorker(workerData as PcpuWorkerData, defined(parentPort ?? undefined, 'a port')).run();
+  const data = workerData as PcpuWorkerData;
+  yieldToOthers(data.buffers.nrCpus);
+  new PcpuWorker(data, defined(parentPort ?? undefined, 'a port')).run();
 } catch (error) {
   if (!(error instanceof Stopped)) throw error;
 }

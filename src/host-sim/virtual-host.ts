@@ -89,14 +89,18 @@ export class VirtualHost implements Workload {
     return this.#turns.reduce((earliest, turn) => Math.min(earliest, this.#dueAt(turn)), this.#end);
   }
 
-  /** Lets `ns` go by. `afterStep` is called after each step of a CPU. */
-  advance(ns: number, afterStep: () => void = () => {}): void {
+  /**
+   * Lets `ns` go by, or less if `goOn`, which is asked after each step of a CPU, says no. When that
+   * is makes no difference to what happens. Returns how much is left.
+   */
+  advance(ns: number, goOn: () => boolean = () => true): number {
     this.#end = this.#time.now + ns;
     for (let turn = this.#next(); turn && this.#dueAt(turn) < this.#end; turn = this.#next()) {
       this.#step(turn);
-      afterStep();
+      if (!goOn()) break;
     }
-    this.#time.reach(this.#end);
+    this.#time.reach(this.settledNs);
+    return this.#end - this.#time.now;
   }
 
   /**

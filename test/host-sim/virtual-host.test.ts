@@ -169,6 +169,27 @@ describe('virtual time', () => {
     expect(stats[1]).toBe(stats[0]);
   });
 
+  test('that is stopped after any step goes on as if it had not been', async () => {
+    const stats = await Promise.all(
+      [Number.POSITIVE_INFINITY, 1, 7].map(async (stepsAtOnce) => {
+        const { hypervisor, time, host, scenario } = machine('boot');
+        await host.run(scenario, 7);
+        host.rate = scenario.rate;
+        for (let left = 10 * NS_PER_MS, before = -1; left > 0; ) {
+          let steps = 0;
+          left = host.advance(left, () => ++steps < stepsAtOnce);
+          expect(time.now).toBeGreaterThanOrEqual(before);
+          before = time.now;
+        }
+        expect(time.now).toBe(10 * NS_PER_MS);
+        return statsTable(hypervisor, 1_000_000_000);
+      }),
+    );
+    expect(stats[0]).toContain('__pkvm_teardown_vm');
+    expect(stats[1]).toBe(stats[0]);
+    expect(stats[2]).toBe(stats[0]);
+  });
+
   test('stands still for who looks in between, and for a host without a rate', async () => {
     const { hypervisor, time, host, scenario } = machine('idle');
     await host.run(scenario, 1);
