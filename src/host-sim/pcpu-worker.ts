@@ -125,7 +125,7 @@ const THIS_THREAD = 0;
 
 /**
  * Threads that share the host's CPUs weigh together, on each of them, as much as one thread. So
- * there is time for who serves the files, however many pCPUs there are.
+ * the thread that serves the files finds time, however many pCPUs there are.
  */
 function yieldToOthers(nrCpus: number): void {
   const threadsPerCpu = nrCpus / availableParallelism();

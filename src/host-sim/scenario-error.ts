@@ -1,7 +1,7 @@
 /** More of a message helps nobody: a name in it may be as long as the file. */
 const MAX_LENGTH = 500;
 
-/** What is wrong with a scenario, in one line; of a file it begins with the file and the line in it. */
+/** Says in one line what is wrong with a scenario. For a file it names the file and the line first. */
 export class ScenarioError extends Error {
   override readonly name = 'ScenarioError';
 

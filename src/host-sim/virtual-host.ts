@@ -90,8 +90,8 @@ export class VirtualHost implements Workload {
   }
 
   /**
-   * Lets `ns` go by, or less if `goOn`, which is asked after each step of a CPU, says no. When that
-   * is makes no difference to what happens. Returns how much is left.
+   * Lets `ns` go by, or less if `goOn`, which is asked after each step of a CPU, says no. An advance
+   * in several parts does the same as one of the whole. Returns how much is left.
    */
   advance(ns: number, goOn: () => boolean = () => true): number {
     this.#end = this.#time.now + ns;
