@@ -5,7 +5,7 @@ import { type Daemon, test } from '../support/daemon.ts';
 const MEMORY_MIB = 32;
 const ROUNDS = 5;
 const SIZES_KB = [7, 512, 2_048, 8_192];
-/** A page that is in use takes as much again of the heap, which knows it by several names. */
+/** A page that is in use takes some of the heap too, which knows it by several names: at most as much again. */
 const RAM_SHARE = 2;
 /** What the heaps of the main thread and of the CPUs' threads come to besides, at their largest. */
 const HEAPS_MIB = 96;
