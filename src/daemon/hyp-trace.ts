@@ -173,7 +173,7 @@ export class HypTrace implements TraceRemoteCallbacks {
     this.#call(task, '__pkvm_enable_event', id, on ? 1 : 0);
   }
 
-  /** Always seen: whoever writes the file wants an event. */
+  /** A trap in virtual time too: whoever opens the file wants an event on the own CPU. */
   writeSelftestEvent(task: HostTask): void {
     this.#trapOn(task.cpu(), '__pkvm_selftest_event');
   }
@@ -214,7 +214,7 @@ export class HypTrace implements TraceRemoteCallbacks {
     else this.#trapOn(task.cpu(), name, ...args);
   }
 
-  /** Makes one of the many hypercalls that a page takes, and does not look each time where the task is. */
+  /** Makes one of many hypercalls: to look each time where the task is would take longer than they do. */
   #callOften(task: HostTask, name: HypercallName, ...args: Register[]): void {
     const { hypervisor, unseen } = this.#host;
     if (unseen) hypervisor.callUnseen(name, ...args);

@@ -126,7 +126,9 @@ export class Hypervisor {
 
   /**
    * A hypercall that no CPU traps for, as a debugger would make it: it leaves no hyp_enter, host_hcall
-   * or hyp_exit and is not counted, whatever the CPUs are at. @throws ErrnoError as `call`.
+   * or hyp_exit, is not counted, and wakes no CPU.
+   *
+   * @throws ErrnoError what the hypervisor answered.
    */
   callUnseen(name: HypercallName, ...args: Register[]): number {
     const hyp = this.cpu(0);

@@ -38,20 +38,20 @@ export const realTime = (counter: Counter): MachineTime => ({
 });
 
 /**
- * What things take in virtual time, in ns: about what they do on a big core of today, and never
- * nothing. The measure is C. Dall et al., "ARM Virtualization: Performance and Architectural
+ * What things take in virtual time, in ns: about what they do on a big core of today. Nothing is
+ * free. The measure is C. Dall et al., "ARM Virtualization: Performance and Architectural
  * Implications" (ISCA 2016), at 2.4 GHz: 376 cycles from a kernel to EL2 and back, without a change
  * of context; 152 and 184 to save and restore the general registers; 670 and 1,015 with EL1's system
- * registers, the timer and stage 2. What pKVM does besides is an estimate of its instructions.
+ * registers, the timer and stage 2. What pKVM does besides is estimated from its number of instructions.
  */
 export const COST_NS = {
-  /** Out of one world, or into another: the exception, the general registers, mitigations. */
+  /** The way into the hypervisor or out of it: the exception, the general registers, mitigations. */
   contextSwitch: 120,
-  /** After each entry: to read why the CPU came, or what the firmware answered, and go on from there. */
+  /** After each entry: the syndrome register, or the firmware's answer, is read and acted on. */
   dispatch: 40,
   /** A call of the host's or a guest's: its number checked, its arguments taken out of registers. */
   hypercall: 140,
-  /** A look at an SMC of the host's, which the relay or the proxy may answer. */
+  /** Whether an SMC of the host's is one for the PSCI relay or the FF-A proxy. */
   smcFilter: 60,
   /** An instruction carried out for a host or a guest, or an exception injected in its place. */
   emulation: 60,

@@ -7,7 +7,7 @@ import { TICKET_LOCK_SIZE, TicketLock } from './ticket-lock.ts';
  *      0 lock            8 i32 vcpu, the pid of the loaded vCPU's thread, or 0
  *                       12 i32 power, as the firmware knows it
  *                       16 u32 entries, how often it came up or resumed
- *     64 i32 × 1024, the pids of the vCPUs that it has loaded, each where its low bits say
+ *    256 i32 × 1024, the pids of the vCPUs that it has loaded, each where its low bits say
  *
  * Invariant: whichever thread holds the lock is this CPU. Only it runs the hypervisor's code
  * here, and only it writes this CPU's ring.
@@ -16,7 +16,8 @@ const LOCK = 0;
 const VCPU = LOCK + TICKET_LOCK_SIZE;
 const POWER = VCPU + 4;
 const ENTRIES = POWER + 4;
-const LOADED = 64;
+/** Apart from the words that other CPUs look at, as the states of rings are. */
+const LOADED = 256;
 /** As many as a host has pids for the vCPUs of one CPU; of others, the latest with the same low bits. */
 const NR_LOADED = 1_024;
 export const PCPU_STATE_SIZE = LOADED + 4 * NR_LOADED;

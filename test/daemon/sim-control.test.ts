@@ -215,7 +215,7 @@ describe('what files ask of the hypervisor in virtual time', () => {
     expect(sim.hypervisor.cpu(0).pcpu.entries).toBe(0);
   });
 
-  test('shows where somebody asks for an event, on the CPU that he is on', async () => {
+  test('shows the trap of a selftest_event', async () => {
     const sim = await Sim.start();
     const trace = await traced(sim, () => sim.write('hypervisor/selftest_event', '1'));
     expect(trace).toBe(
