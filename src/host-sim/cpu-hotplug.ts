@@ -1,9 +1,10 @@
 import { ErrnoError } from '../errno.ts';
+import { TRUSTED_OS_CPU } from '../hypervisor-sim/firmware.ts';
 import { CpuOffError, type Hypervisor } from '../hypervisor-sim/hypervisor.ts';
 import { PSCI_SUCCESS, SMC_FUNCTIONS } from '../hypervisor-sim/smccc.ts';
 
-/** The CPU that the host was booted on; its firmware's Trusted OS lives there. */
-export const BOOT_CPU = 0;
+/** The CPU that the host was booted on. */
+export const BOOT_CPU = TRUSTED_OS_CPU;
 
 /**
  * cpu_up(): brings `target` up, and into the hypervisor's hands on its way. For a task on `hostCpu`.

@@ -36,8 +36,10 @@ const { FFA_SUCCESS, FFA_ERROR } = SMC_FUNCTIONS;
 export const ffaSuccess = (x2 = 0, x3 = 0): SmcResult => smcResult(FFA_SUCCESS, 0, x2, x3);
 export const ffaError = (code: number): SmcResult => smcResult(FFA_ERROR, 0, code);
 
-/** PSCI_MIGRATE_INFO_TYPE: there is no Trusted OS to migrate. */
-const NO_TRUSTED_OS = 2;
+/** PSCI_MIGRATE_INFO_TYPE: the Trusted OS lives on one CPU, and cannot move to another. */
+const UNIPROCESSOR_NOT_MIGRATABLE = 1;
+/** The CPU on which it lives: that CPU stays on. Arm DEN 0022, CPU_OFF. */
+export const TRUSTED_OS_CPU = 0;
 /** The host's FF-A id, and that of the one partition in the secure world. */
 export const HOST_FFA_ID = 0;
 export const PARTITION_FFA_ID = 0x8001;
@@ -64,13 +66,13 @@ export class Firmware {
       case SMC_FUNCTIONS.PSCI_FEATURES:
         return smcResult(KNOWN_FUNCTIONS.has(x1) ? PSCI_SUCCESS : PSCI_NOT_SUPPORTED);
       case SMC_FUNCTIONS.PSCI_MIGRATE_INFO_TYPE:
-        return smcResult(NO_TRUSTED_OS);
+        return smcResult(UNIPROCESSOR_NOT_MIGRATABLE);
       case SMC_FUNCTIONS.PSCI_AFFINITY_INFO:
         return smcResult(this.#affinityInfo(x1));
       case SMC_FUNCTIONS.PSCI_CPU_ON:
         return smcResult(this.#cpuOn(x1));
       case SMC_FUNCTIONS.PSCI_CPU_OFF:
-        return this.#power(cpu, POWER_OFF);
+        return cpu === TRUSTED_OS_CPU ? smcResult(PSCI_DENIED) : this.#power(cpu, POWER_OFF);
       case SMC_FUNCTIONS.PSCI_CPU_SUSPEND:
         if ((x1 & PSCI_POWER_DOWN) === 0) return smcResult(PSCI_SUCCESS);
         return this.#power(cpu, POWER_PENDING); // The next interrupt resumes it.

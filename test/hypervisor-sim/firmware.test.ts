@@ -50,6 +50,13 @@ describe('an SMC of the host’s', () => {
 });
 
 describe('a CPU that goes off', () => {
+  test('is not the one on which the Trusted OS lives: DENIED', () => {
+    const { hypervisor } = traced();
+    expect(hypervisor.smc(0, FN.PSCI_MIGRATE_INFO_TYPE)?.[0]).toBe(1); // It lives on one CPU alone.
+    expect(hypervisor.smc(0, FN.PSCI_CPU_OFF)?.[0]).toBe(-3);
+    expect(hypervisor.isOnline(0)).toBe(true);
+  });
+
   test('does not return; it comes up again in the hypervisor', () => {
     const { hypervisor, ...machine } = traced();
     expect(hypervisor.smc(1, FN.PSCI_CPU_OFF)).toBeUndefined();
