@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ExitError } from '../../../src/daemon/exit-code.ts';
-import { ScenarioError } from '../../../src/host-sim/scenario-file.ts';
+import { ScenarioError } from '../../../src/host-sim/scenario-error.ts';
 import { MIB } from '../../../src/units.ts';
 import type { Fuzzed } from './fuzzed.ts';
 import { FuzzedMachine } from './machine.ts';
