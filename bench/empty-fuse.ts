@@ -2,7 +2,9 @@ import { mount } from '../src/fs/fuse-mount.ts';
 import { dir } from '../src/fs/nodes.ts';
 import { Tracefs } from '../src/fs/tracefs.ts';
 
-/** Serves a file whose every read gives what the reply's buffer happens to hold: FUSE, and no more. */
+const ZEROS = new Uint8Array(131_072);
+
+/** Serves a file whose every read gives zeros that are there already: FUSE, and no more. */
 const [, , mountpoint = ''] = process.argv;
 const root = dir({
   empty: {
@@ -10,7 +12,7 @@ const root = dir({
     mode: 0o444,
     seekable: false,
     size: () => 0,
-    open: () => ({ read: (to) => to.length }),
+    open: () => ({ read: (read) => read.give(ZEROS.subarray(0, read.size)) }),
   },
 });
 const unmount = await mount(new Tracefs(root, { uid: 0, gid: 0 }), {

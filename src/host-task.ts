@@ -7,7 +7,7 @@ export interface HostTask {
   cpu(): number;
   /** The CPU that the task was on a few milliseconds ago, or is on now. It is quicker to ask. */
   recentCpu(): number;
-  /** Whether a signal has been sent to the task that it will die of, or it is dead. */
+  /** Whether a signal has been sent to the task that it will die of, and it has not died yet. */
   dying(): boolean;
 }
 

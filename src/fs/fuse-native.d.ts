@@ -1,117 +1,141 @@
-/** fuse-native 2.2.6 as patches/ changes it: only what fuse-mount.ts uses. */
+/** fuse-native 2.2.6 as patches/ changes it: one session, served from Node's own loop. */
 declare module 'fuse-native' {
-  /** Who made a request. It lives until the request is answered. */
-  export interface Request {
-    /** The calling thread. */
-    readonly pid: number;
+  /** What stat(2) shows. Times are in ms since 1970. */
+  export interface Stat {
+    readonly ino: number;
+    /** The file type and the permission bits. */
+    readonly mode: number;
+    readonly nlink: number;
     readonly uid: number;
     readonly gid: number;
-    /** Of a read or a write: the open file's O_* flags as they are now. */
-    readonly flags?: number;
-    /** Of a read: the page cache makes it, and no read(2). */
-    readonly forCache?: boolean;
-    /** The caller was signalled, perhaps before `oninterrupt` was set. */
-    readonly interrupted: boolean;
-    oninterrupt: (() => void) | null;
+    readonly size: number;
+    readonly blksize: number;
+    readonly atimeMs: number;
+    readonly mtimeMs: number;
   }
 
-  export interface Stat {
-    mode: number;
-    uid: number;
-    gid: number;
-    size: number;
-    nlink: number;
-    blksize: number;
-    atime: Date;
-    mtime: Date;
-    ctime: Date;
+  /** What setattr(2)'s family changes. */
+  export interface Changes {
+    readonly mode?: number;
+    readonly uid?: number;
+    readonly gid?: number;
+    readonly atimeMs?: number;
+    readonly mtimeMs?: number;
   }
 
-  /** The part of an entry's mode that says its type. */
-  export type DirEntry = Pick<Stat, 'mode'>;
-
-  export interface Statfs {
-    bsize: number;
-    frsize: number;
-    namemax: number;
+  export interface DirectoryEntry {
+    readonly name: string;
+    readonly ino: number;
+    /** The file type. */
+    readonly mode: number;
   }
 
   /** How an open file behaves. */
   export interface OpenFlags {
     /** Reads and writes come as they are made, past the page cache. */
     readonly directIo: boolean;
-    readonly nonseekable: boolean;
+    /** It has no positions: two processes that share it may wait in read(2) at once. */
+    readonly stream: boolean;
+    /** Whether each close of a descriptor is told, and not only the last. */
+    readonly tellsFlush: boolean;
   }
 
-  /** Wakes who polls the open file; good for many times, until it is destroyed. */
-  export interface Notify {
-    (): void;
+  /** Wakes the programs that poll an open file, as often as there is news, until it is destroyed. */
+  export interface PollNotifier {
+    notify(): void;
     destroy(): void;
   }
 
-  export type Done = (result: number) => void;
+  /** A request of the kernel's. Its first answer counts; any other is ignored. Timeouts are in s. */
+  export interface Request {
+    /** The calling thread; 0 if it is in a pid namespace that we cannot see. */
+    readonly pid: number;
+    /** The number of the node that it is about. */
+    readonly node: number;
+    /** A signal has reached the caller. */
+    readonly interrupted: boolean;
+    /** Called once when one does, unless the request was answered before. */
+    oninterrupt: (() => void) | null;
 
+    /** An errno above zero; 0 is success. */
+    error(errno: number): void;
+    attributes(stat: Stat, attrTimeout: number): void;
+    /** Returns whether the kernel has taken it, and counts one more look-up of the node. */
+    entry(stat: Stat, attrTimeout: number, entryTimeout: number): boolean;
+    opened(handle: number, flags?: OpenFlags): void;
+    /** Sends bytes before it returns, so that they may change afterwards. */
+    data(bytes: Uint8Array): void;
+    /** As many entries from `offset` on as fit into `size` bytes. */
+    entries(list: readonly DirectoryEntry[], offset: number, size: number): void;
+    /** How many bytes of a write were taken. */
+    count(bytes: number): void;
+    /** The bits of poll(2). */
+    events(bits: number): void;
+    /** An ioctl(2) that succeeded and gives no bytes. */
+    ioctl(): void;
+    statfs(blockSize: number, nameMax: number): void;
+  }
+
+  export interface ReadArguments {
+    readonly handle: number;
+    readonly size: number;
+    readonly offset: number;
+    /** The open file's O_* flags as they are now. */
+    readonly flags: number;
+    /** The page cache reads, for a splice(2) or a page fault, and not read(2). */
+    readonly forCache: boolean;
+  }
+
+  export interface WriteArguments {
+    readonly handle: number;
+    readonly bytes: Uint8Array;
+    readonly flags: number;
+  }
+
+  type OnHandle = (request: Request, handle: number) => void;
+  type OnName = (request: Request, name: string, mode: number) => void;
+
+  /** What the kernel asks for. Each operation answers its request, at once or later. */
   export interface Operations {
-    init(done: Done): void;
+    /** The kernel is there. */
+    init(): void;
     /** The file system was unmounted, by us or by anybody. */
     destroy(): void;
-    readdir(
-      path: string,
-      done: (result: number, names?: string[], types?: DirEntry[]) => void,
-    ): void;
-    getattr(path: string, done: (result: number, stat?: Stat) => void): void;
-    statfs(path: string, done: (result: number, stat?: Statfs) => void): void;
-    open(
-      path: string,
-      flags: number,
-      done: (result: number, fd?: number, how?: OpenFlags) => void,
-      request: Request,
-    ): void;
-    read(
-      path: string,
-      fd: number,
-      to: Buffer,
-      size: number,
-      offset: number,
-      done: Done,
-      request: Request,
-    ): void;
-    write(
-      path: string,
-      fd: number,
-      from: Buffer,
-      size: number,
-      offset: number,
-      done: Done,
-      request: Request,
-    ): void;
-    flush(path: string, fd: number, done: Done): void;
-    release(path: string, fd: number, done: Done): void;
-    /** `notify` is null where the kernel does not want to be told. */
-    poll(
-      path: string,
-      fd: number,
-      notify: Notify | null,
-      done: (result: number, events?: number) => void,
-    ): void;
-    ioctl(path: string, fd: number, command: number, done: Done): void;
-    fsync(path: string, datasync: number, fd: number, done: Done): void;
-    chmod(path: string, mode: number, done: Done): void;
-    chown(path: string, uid: number, gid: number, done: Done): void;
-    /** Times in ms. */
-    utimens(path: string, atime: number, mtime: number, done: Done): void;
-    mknod(path: string, mode: number, device: number, done: Done): void;
-    listxattr(path: string, done: (result: number, names?: string[]) => void): void;
-    truncate(path: string, size: number, done: Done): void;
-    ftruncate(path: string, fd: number, size: number, done: Done): void;
-    [refused: string]: unknown;
+    /** An operation threw this. */
+    bug(error: unknown): void;
+    lookup: OnName;
+    forget(node: number, lookups: number): void;
+    getattr(request: Request): void;
+    setattr(request: Request, changes: Changes): void;
+    open(request: Request, flags: number): void;
+    read(request: Request, read: ReadArguments): void;
+    write(request: Request, write: WriteArguments): void;
+    /** One descriptor of the open file was closed. */
+    flush: OnHandle;
+    /** The last one was closed. */
+    release: OnHandle;
+    fsync: OnHandle;
+    opendir(request: Request): void;
+    readdir(request: Request, read: Pick<ReadArguments, 'handle' | 'size' | 'offset'>): void;
+    releasedir: OnHandle;
+    statfs(request: Request): void;
+    /** `notifier` is null where the kernel does not want to be told. */
+    poll(request: Request, handle: number, notifier: PollNotifier | null): void;
+    ioctl(request: Request, handle: number, command: number): void;
+    mknod: OnName;
+    mkdir: OnName;
+    unlink: OnName;
+    rmdir: OnName;
+    symlink: OnName;
+    rename: OnName;
+    link: OnName;
+    create: OnName;
   }
 
-  export default class Fuse {
-    constructor(mountpoint: string, operations: Operations, options?: { timeout?: false });
-    mount(done: (error: Error | null) => void): void;
+  export class Session {
+    constructor(mountpoint: string, options: readonly string[], operations: Operations);
+    /** @throws Error when it cannot mount; libfuse says why on stderr. */
+    mount(): void;
     unmount(done: (error: Error | null) => void): void;
-    /** The mount options, `-o…`. */
-    _fuseOptions(): string;
   }
 }

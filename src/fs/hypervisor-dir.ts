@@ -3,14 +3,24 @@ import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { eventFormat, HEADER_EVENT, HEADER_PAGE } from './event-format.ts';
 import { Instance } from './instance-dir.ts';
 import { formatSwitch, parseEnable, parseU8, parseULong } from './kstrto.ts';
-import { button, byName, type Dir, dir, type File, show, showStore, stream } from './nodes.ts';
-import { EVENTS_MODE, perCpu, tracingOn } from './remote-files.ts';
+import {
+  button,
+  byName,
+  constant,
+  type Dir,
+  dir,
+  type File,
+  show,
+  showStore,
+  stream,
+} from './nodes.ts';
+import { EVENTS_MODE, perCpu, switchFile, tracingOn } from './remote-files.ts';
 import { ringStats } from './ring-stats.ts';
 import { type SimCallbacks, simDir } from './sim-dir.ts';
 import { topLevelEvents, topLevelFiles } from './top-level.ts';
 import { TraceOutput } from './trace-output.ts';
-import { TracePipe } from './trace-pipe.ts';
-import { TracePipeRaw } from './trace-pipe-raw.ts';
+import { TEXT_PIPE_SIZE, TracePipe } from './trace-pipe.ts';
+import { SPLICED_SIZE, TracePipeRaw } from './trace-pipe-raw.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
 /** The mode that tracefs gives its root. */
@@ -49,12 +59,12 @@ function hypervisorDir(remote: TraceRemote): Dir {
     ),
     events: dir(
       {
-        enable: showStore(
+        enable: switchFile(
           () => remote.enabledSummary(events),
           (written, task) => remote.enableAllEvents(parseU8(written) !== 0, task),
         ),
-        header_event: show(() => HEADER_EVENT),
-        header_page: show(() => HEADER_PAGE),
+        header_event: constant(() => HEADER_EVENT),
+        header_page: constant(() => HEADER_PAGE),
         // Directories only: scripts loop over events/hypervisor/*.
         hypervisor: dir(
           byName(events, nameOf, (event) => eventDir(remote, event)),
@@ -67,7 +77,7 @@ function hypervisorDir(remote: TraceRemote): Dir {
       stats: show(async () => ringStats(await remote.stats(cpu))),
       trace: traceFile(remote, cpu, 0o440),
       trace_pipe: tracePipe(remote, cpu, 0o440),
-      trace_pipe_raw: stream(0o440, (task) =>
+      trace_pipe_raw: stream(0o440, SPLICED_SIZE, (task) =>
         TracePipeRaw.open(remote, cpu, task, {
           readPage: (reader, image) => reader.readPage(image, task),
           hasEvent,
@@ -80,7 +90,7 @@ function hypervisorDir(remote: TraceRemote): Dir {
       mayOpenToRead: true,
     }),
     trace: traceFile(remote, 'all', 0o640),
-    trace_clock: show(() => '[boot]\n'),
+    trace_clock: constant(() => '[boot]\n'),
     trace_pipe: tracePipe(remote, 'all', 0o640),
     tracing_on: tracingOn(remote),
   });
@@ -93,7 +103,7 @@ const traceFile = (remote: TraceRemote, cpu: CpuFilter, mode: number): File =>
 const hasEvent = (reader: RemoteReader): boolean => reader.poll();
 
 const tracePipe = (remote: TraceRemote, cpu: CpuFilter, mode: number): File =>
-  stream(mode, (task) =>
+  stream(mode, TEXT_PIPE_SIZE, (task) =>
     TracePipe.open(remote, cpu, task, {
       output: new TraceOutput(remote.callbacks.events),
       hasEvent,
@@ -107,12 +117,12 @@ const nameOf = (event: RemoteEvent): string => event.name;
 function eventDir(remote: TraceRemote, event: RemoteEvent): Dir {
   return dir(
     {
-      enable: showStore(
+      enable: switchFile(
         () => formatSwitch(remote.isEnabled(event)),
         (written, task) => remote.enableEvent(event, parseEnable(written), task),
       ),
-      format: show(() => eventFormat(event)),
-      id: show(() => `${event.id}\n`),
+      format: constant(() => eventFormat(event)),
+      id: constant(() => `${event.id}\n`),
     },
     EVENTS_MODE,
   );

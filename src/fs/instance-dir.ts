@@ -12,6 +12,7 @@ import { parseSwitch, parseULong, textOf } from './kstrto.ts';
 import {
   byName,
   clearedByTruncation,
+  constant,
   dir,
   type File,
   type Node,
@@ -19,12 +20,12 @@ import {
   showStore,
   stream,
 } from './nodes.ts';
-import { EVENTS_MODE, perCpu, tracingOn } from './remote-files.ts';
+import { EVENTS_MODE, perCpu, switchFile, tracingOn } from './remote-files.ts';
 import { ringStats } from './ring-stats.ts';
 import { SYSTEM, setEvent } from './set-event.ts';
 import { TraceFile } from './trace-file.ts';
 import { TraceOptions } from './trace-options.ts';
-import { TracePipe } from './trace-pipe.ts';
+import { TEXT_PIPE_SIZE, TracePipe } from './trace-pipe.ts';
 import { SPLICED_SIZE, TracePipeRaw } from './trace-pipe-raw.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 
@@ -76,7 +77,7 @@ export class Instance {
         trace_pipe_raw: this.#tracePipeRaw(cpu),
       })),
       set_event: setEvent(remote),
-      timestamp_mode: show(() => '[delta] absolute\n'),
+      timestamp_mode: constant(() => '[delta] absolute\n'),
       trace: this.#trace('all'),
       trace_clock: choice('boot', '[boot]'),
       trace_options: this.#options.all,
@@ -119,8 +120,8 @@ export class Instance {
     const { events } = this.#remote.callbacks;
     return {
       enable: this.#enable(events),
-      header_event: show(() => HEADER_EVENT),
-      header_page: show(() => HEADER_PAGE),
+      header_event: constant(() => HEADER_EVENT),
+      header_page: constant(() => HEADER_PAGE),
       [SYSTEM]: dir(
         {
           enable: this.#enable(events),
@@ -139,8 +140,8 @@ export class Instance {
                     () => this.#filters.shown(event),
                     (written) => this.#filters.set(event, written),
                   ),
-                  format: show(() => format),
-                  id: show(() => `${id}\n`),
+                  format: constant(() => format),
+                  id: constant(() => `${id}\n`),
                   trigger: noTriggers(),
                 },
                 EVENTS_MODE,
@@ -155,7 +156,7 @@ export class Instance {
   /** Of some events: `0`, `1`, or `X` for a mixture. */
   #enable(events: readonly RemoteEvent[]): File {
     const remote = this.#remote;
-    return showStore(
+    return switchFile(
       () => remote.enabledSummary(events),
       (written, task) => {
         const on = parseSwitch(written);
@@ -170,7 +171,7 @@ export class Instance {
 
   #tracePipe(cpu: CpuFilter): File {
     const remote = this.#remote;
-    return stream(READABLE, (task) =>
+    return stream(READABLE, TEXT_PIPE_SIZE, (task) =>
       TracePipe.open(remote, cpu, task, {
         output: new InstanceOutput(this.events, this.#options, remote.callbacks.events),
         hasEvent: this.#hasEvent,
@@ -188,7 +189,7 @@ export class Instance {
         readsAhead: false,
         endsOnceClosed: true,
       });
-    return stream(READABLE, open, () => SPLICED_SIZE);
+    return stream(READABLE, SPLICED_SIZE, open);
   }
 
   /** All that waits to be read, taking none of it; O_TRUNC drops it. */

@@ -8,6 +8,8 @@ export interface Dir {
   readonly kind: 'dir';
   readonly mode: number;
   readonly children: Readonly<Record<string, Node>>;
+  /** Its entries come and go. */
+  readonly isLive?: boolean;
 }
 
 export interface File {
@@ -17,6 +19,8 @@ export interface File {
   readonly seekable: boolean;
   /** What stat(2) shows: the text's length now, so that tools that splice see all of it. */
   size(): Awaitable<number>;
+  /** It is always the same. */
+  readonly hasFixedSize?: boolean;
   open(how: HowToOpen): Awaitable<OpenFile>;
 }
 
@@ -32,8 +36,8 @@ export interface HowToOpen {
 
 /** What one open(2) returned: the kernel's struct file. A missing operation is EINVAL. */
 export interface OpenFile {
-  /** Fills `to` from its start on, straight from where it is made; returns how much it gave. */
-  read?(to: Uint8Array, offset: number, io: Io): Awaitable<number>;
+  /** Answers a read by giving it bytes, once. A read that is given none is at the end. */
+  read?(read: Read): Awaitable<void>;
   /** Takes all of it or throws. */
   write?(data: Uint8Array, io: Io): Awaitable<void>;
   /** In place of it: takes the start of it, and returns how much. */
@@ -54,10 +58,22 @@ export interface Io {
   readonly task: HostTask;
   /** O_NONBLOCK, as it is now. */
   readonly nonblock: boolean;
-  /** It is the page cache that reads, for a splice(2). */
+  /** The page cache reads, for a splice(2) or for a page fault of a mapping. */
   readonly forCache: boolean;
+  /** Whether it is a page fault. The answer takes some 10 µs. */
+  isPageFault(): boolean;
   /** Calls back when the caller has been signalled and wants an answer: EINTR if there is none. */
   onInterrupt(callback: () => void): void;
+}
+
+/** One read(2), or pread(2). */
+export interface Read extends Io {
+  /** Bytes that the caller wants at most. */
+  readonly size: number;
+  /** Where the caller is in the file; the kernel keeps the position. */
+  readonly offset: number;
+  /** Sends `bytes`, `size` of them at most, before it returns: they may change afterwards. */
+  give(bytes: Uint8Array): void;
 }
 
 /** A directory's entries: one for each item. */
@@ -82,6 +98,7 @@ export const dir = (children: Readonly<Record<string, Node>>, mode = 0o750): Dir
 export const liveDir = (children: () => Readonly<Record<string, Node>>, mode = 0o750): Dir => ({
   kind: 'dir',
   mode,
+  isLive: true,
   get children() {
     return children();
   },
@@ -143,22 +160,45 @@ export function button(
   };
 }
 
-/** Bytes that arrive over time, such as trace_pipe: a reader waits, and takes what it reads. */
+/**
+ * Bytes that arrive over time, such as trace_pipe: a reader waits, and takes what it reads. `size` is
+ * what stat(2) shows: FUSE ends a splice(2) there.
+ */
 export function stream(
   mode: number,
+  size: number,
   open: (task: HostTask) => Awaitable<OpenFile>,
-  size: () => number = empty,
 ): File {
-  return { kind: 'file', mode, seekable: false, size, open: ({ task }) => open(task) };
+  return {
+    kind: 'file',
+    mode,
+    seekable: false,
+    size: () => size,
+    hasFixedSize: true,
+    open: ({ task }) => open(task),
+  };
 }
+
+/** A file whose text always has one length: its own now, unless `bytes` says it. */
+export const fixedSize = (file: File, bytes?: number): File => ({
+  ...file,
+  hasFixedSize: true,
+  size: bytes === undefined ? file.size : () => bytes,
+});
+
+/** Text that never changes. */
+export const constant = (get: () => string): File => fixedSize(show(get));
 
 function reader(get: (task: HostTask) => Awaitable<string>): NonNullable<OpenFile['read']> {
-  return async (to, offset, io) => give(Buffer.from(await get(io.task), 'latin1'), to, offset);
+  return (read) => {
+    const text = get(read.task);
+    return typeof text === 'string'
+      ? giveText(text, read)
+      : text.then((known) => giveText(known, read));
+  };
 }
 
-/** Fills `to` with what a text has from `offset` on, which may be beyond its end. */
-export function give(text: Uint8Array, to: Uint8Array, offset: number): number {
-  const given = text.subarray(offset, offset + to.length);
-  to.set(given);
-  return given.length;
+/** Gives what the text has at the place of the read, which may be beyond its end. */
+function giveText(text: string, read: Read): void {
+  read.give(Buffer.from(text, 'latin1').subarray(read.offset, read.offset + read.size));
 }

@@ -66,26 +66,21 @@ export class PipeWaiter {
   }
 
   /**
-   * Tries `take` until it gives something, and waits for events in between; 0 when `ended` says
+   * Tries `take` until it gives something, and waits for events in between; ends when `ended` says
    * that there will be none. A `take` that only takes events which are not shown is tried again.
    *
    * @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted. A read for
    *   the page cache may never wait, as no signal would reach it.
    */
-  async untilSome(
-    take: () => number | undefined,
-    io: Io,
-    ended: () => boolean = () => false,
-  ): Promise<number> {
+  async untilSome(take: () => boolean, io: Io, ended: () => boolean = () => false): Promise<void> {
     const mayWait = !io.nonblock && !io.forCache;
     let turns = Number.POSITIVE_INFINITY;
     for (;;) {
       const before = this.#eventsTaken();
-      const given = take();
-      if (given !== undefined) return given;
+      if (take()) return;
       if (!mayWait) turns = Math.min(turns, this.#turnsToSkipAll());
       if (this.#eventsTaken() !== before && turns-- > 0) await this.#pause(io, nextTurn);
-      else if (ended()) return 0;
+      else if (ended()) return;
       else if (mayWait) await this.#pause(io, (go) => this.buffer.wait(this.#cpu, go));
       else throw new ErrnoError('EAGAIN', 'no events');
     }

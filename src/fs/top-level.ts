@@ -1,5 +1,5 @@
 import { eventFormat, FULL_COMMON } from './event-format.ts';
-import { type Dir, dir, type Node, show } from './nodes.ts';
+import { constant, type Dir, dir, type Node, show } from './nodes.ts';
 import { readme } from './readme.ts';
 import { EVENTS_MODE } from './remote-files.ts';
 import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
@@ -8,10 +8,10 @@ import type { RemoteEvent, TraceRemote } from './trace-remote.ts';
 export function topLevelFiles({ callbacks }: TraceRemote, hasSim: boolean): Record<string, Node> {
   const { events } = callbacks;
   return {
-    README: show(() => readme(hasSim)),
-    available_events: show(() => events.map(({ name }) => `hypervisor:${name}\n`).join('')),
-    available_tracers: show(() => 'nop\n'),
-    printk_formats: show(() => ''),
+    README: constant(() => readme(hasSim)),
+    available_events: constant(() => events.map(({ name }) => `hypervisor:${name}\n`).join('')),
+    available_tracers: constant(() => 'nop\n'),
+    printk_formats: constant(() => ''),
     saved_cmdlines: show(() =>
       callbacks
         .vcpus()
@@ -39,7 +39,7 @@ export const topLevelEvents = ({ children, mode }: Dir): Dir =>
     {
       ...children,
       ftrace: dir(
-        { print: dir({ format: show(() => eventFormat(PRINT, FULL_COMMON)) }, EVENTS_MODE) },
+        { print: dir({ format: constant(() => eventFormat(PRINT, FULL_COMMON)) }, EVENTS_MODE) },
         EVENTS_MODE,
       ),
     },

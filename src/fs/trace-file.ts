@@ -8,7 +8,7 @@ import { KIB } from '../units.ts';
 import { AsyncMutex } from './async-mutex.ts';
 import type { InstanceEvents } from './instance-events.ts';
 import { InstanceOutput, traceHeader } from './instance-output.ts';
-import type { Io, OpenFile } from './nodes.ts';
+import type { OpenFile, Read } from './nodes.ts';
 import { SKIPPED_AT_ONCE } from './pipe-waiter.ts';
 import type { TraceOptions } from './trace-options.ts';
 import type { TraceRemote } from './trace-remote.ts';
@@ -76,33 +76,35 @@ export class TraceFile implements OpenFile {
   }
 
   /** @throws ErrnoError EINTR when a signal came before there was anything to give. */
-  read(to: Uint8Array, offset: number, io: Io): Promise<number> {
-    return this.#lock.run(() => this.#read(to, offset, io));
+  read(read: Read): Promise<void> {
+    return this.#lock.run(() => this.#read(read));
   }
 
   write(): void {} // Taken, and ignored.
 
-  async #read(to: Uint8Array, offset: number, io: Io): Promise<number> {
+  async #read(read: Read): Promise<void> {
+    const { offset } = read;
     if (offset < this.#pieceAt || (offset === 0 && this.#hasRead)) await this.#begin();
     this.#hasRead = true;
     let interrupted = false;
-    io.onInterrupt(() => {
+    read.onInterrupt(() => {
       interrupted = true;
     });
-    let given = 0;
-    while (given < to.length && !interrupted) {
-      const size = this.#give(to.subarray(given), offset + given);
-      given += size;
+    const text = Buffer.allocUnsafe(read.size);
+    let length = 0;
+    while (length < text.length && !interrupted) {
+      const size = this.#copy(text.subarray(length), offset + length);
+      length += size;
       if (size > 0) continue;
-      if (this.#merge.oldest === undefined) return given;
+      if (this.#merge.oldest === undefined) break;
       this.#makeNextPiece();
       await nextTurn();
     }
-    if (interrupted && given === 0) throw new ErrnoError('EINTR', 'a signal came');
-    return given;
+    if (interrupted && length === 0) throw new ErrnoError('EINTR', 'a signal came');
+    read.give(text.subarray(0, length));
   }
 
-  #give(to: Uint8Array, offset: number): number {
+  #copy(to: Uint8Array, offset: number): number {
     const { bytes, length } = this.#piece;
     const start = Math.min(offset - this.#pieceAt, length);
     const text = bytes.subarray(start, Math.min(start + to.length, length));

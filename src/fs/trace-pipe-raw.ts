@@ -1,8 +1,9 @@
 import { assert } from '../assert.ts';
+import { ErrnoError } from '../errno.ts';
 import type { HostTask } from '../host-task.ts';
 import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { PAGE_SIZE } from '../units.ts';
-import type { Io, OpenFile } from './nodes.ts';
+import type { Awaitable, OpenFile, Read } from './nodes.ts';
 import { type HasEvent, PipeWaiter } from './pipe-waiter.ts';
 import { LARGEST_READ, ReadAhead } from './read-ahead.ts';
 import type { TraceRemote } from './trace-remote.ts';
@@ -25,6 +26,9 @@ export interface TracePipeRawStyle {
  */
 export const SPLICED_SIZE = 2 ** 40;
 
+/** Where the pages of one answer are made: they are sent before anybody makes another. */
+const PAGES = new Uint8Array(LARGEST_READ);
+
 /**
  * An open trace_pipe_raw: one CPU's events as page images, each event given to one reader only.
  * A read for pages gives as many whole ones as there are now, one at least; a shorter read gives
@@ -37,9 +41,11 @@ export class TracePipeRaw implements OpenFile {
   /** What a short read left over of `#page`: from here on; nothing at its end. */
   #taken = PAGE_SIZE;
   readonly #readAhead = new ReadAhead();
-  /** Pages that were read ahead: so many bytes of them. */
-  readonly #ahead = new Uint8Array(LARGEST_READ);
+  /** Pages that were read ahead: the first `#aheadSize` bytes. It is empty until there are some. */
+  #ahead = new Uint8Array(0);
   #aheadSize = 0;
+  /** Where the next read comes of a splice that goes on. */
+  #splicedTo = -1;
   #wasClosed = false;
 
   private constructor(waiter: PipeWaiter, style: TracePipeRawStyle) {
@@ -68,11 +74,22 @@ export class TracePipeRaw implements OpenFile {
     return this.#waiter.release();
   }
 
-  /** @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted. */
-  async read(to: Uint8Array, _offset: number, io: Io): Promise<number> {
-    if (to.length === 0) return 0;
+  /**
+   * @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted, EIO for a
+   *   page fault of a mapping: the program gets SIGBUS.
+   */
+  read(read: Read): Awaitable<void> {
+    if (read.forCache) this.#refusePageFault(read);
+    if (read.size === 0 || this.#take(read)) return;
     const ended = (): boolean => this.#style.endsOnceClosed && this.#wasClosed;
-    return this.#waiter.untilSome(() => this.#take(to), io, ended);
+    return this.#waiter.untilSome(() => this.#take(read), read, ended);
+  }
+
+  /** A mapping of the file would take events. A splice that goes on need not be asked again. */
+  #refusePageFault(read: Read): void {
+    if (read.offset !== this.#splicedTo && read.isPageFault())
+      throw new ErrnoError('EIO', 'pages are read, and not mapped');
+    this.#splicedTo = read.offset + PAGE_SIZE;
   }
 
   /** Ready as soon as there is an event, or the rest of a page. */
@@ -82,25 +99,25 @@ export class TracePipeRaw implements OpenFile {
     return this.#waiter.poll(isReady, onNews);
   }
 
-  #take(to: Uint8Array): number | undefined {
+  #take(read: Read): boolean {
     const [reader] = this.#waiter.readers;
     assert(reader !== undefined, 'an open pipe’s CPU has a ring');
-    if (this.#taken < PAGE_SIZE) return this.#takeRest(to);
-    const most = Math.min(to.length - (to.length % PAGE_SIZE), LARGEST_READ);
-    let size = 0;
-    if (this.#readAhead.take(most)) {
-      to.set(this.#ahead.subarray(0, this.#aheadSize));
-      size = this.#aheadSize;
-    }
-    size = this.#readPages(reader, to, size);
-    if (this.#style.readsAhead && size === most)
-      this.#readAhead.begin(most, [reader], () => {
-        this.#aheadSize = this.#readPages(reader, this.#ahead.subarray(0, most), 0);
-      });
-    if (size > 0) return size;
-    if (to.length >= PAGE_SIZE || !this.#style.readPage(reader, this.#page)) return undefined;
-    this.#taken = 0;
-    return this.#takeRest(to);
+    if (this.#taken < PAGE_SIZE || read.size < PAGE_SIZE) return this.#takePart(reader, read);
+    const most = Math.min(read.size - (read.size % PAGE_SIZE), LARGEST_READ);
+    const isAhead = this.#readAhead.take(most);
+    const pages = isAhead ? this.#ahead : PAGES;
+    const size = this.#readPages(reader, pages.subarray(0, most), isAhead ? this.#aheadSize : 0);
+    if (size === 0) return false;
+    read.give(pages.subarray(0, size));
+    if (this.#style.readsAhead && size === most) this.#lookAhead(reader, most);
+    return true;
+  }
+
+  #lookAhead(reader: RemoteReader, most: number): void {
+    this.#readAhead.begin(most, [reader], () => {
+      if (this.#ahead.length === 0) this.#ahead = new Uint8Array(LARGEST_READ);
+      this.#aheadSize = this.#readPages(reader, this.#ahead.subarray(0, most), 0);
+    });
   }
 
   /** Whole pages behind the first `size` bytes, as many as there are and fit. Returns the new size. */
@@ -111,10 +128,15 @@ export class TracePipeRaw implements OpenFile {
     return end;
   }
 
-  #takeRest(to: Uint8Array): number {
-    const rest = this.#page.subarray(this.#taken, this.#taken + to.length);
-    to.set(rest);
-    this.#taken += rest.length;
-    return rest.length;
+  /** The start of a page, for a short read, or what the last one left of it. */
+  #takePart(reader: RemoteReader, read: Read): boolean {
+    if (this.#taken === PAGE_SIZE) {
+      if (!this.#style.readPage(reader, this.#page)) return false;
+      this.#taken = 0;
+    }
+    const part = this.#page.subarray(this.#taken, this.#taken + read.size);
+    read.give(part);
+    this.#taken += part.length;
+    return true;
   }
 }

@@ -1,9 +1,10 @@
+import { ErrnoError } from '../errno.ts';
 import type { HostTask } from '../host-task.ts';
 import { Merge } from '../ringbuffer/merge.ts';
 import type { CpuFilter } from '../ringbuffer/remote-buffer.ts';
 import type { RemoteReader } from '../ringbuffer/remote-reader.ts';
 import { TraceSeq } from '../trace-seq.ts';
-import type { Io, OpenFile } from './nodes.ts';
+import type { Awaitable, OpenFile, Read } from './nodes.ts';
 import { type HasEvent, PipeWaiter, SKIPPED_AT_ONCE } from './pipe-waiter.ts';
 import { LARGEST_READ, ReadAhead } from './read-ahead.ts';
 import type { LineOutput } from './trace-output.ts';
@@ -13,6 +14,14 @@ import type { TraceRemote } from './trace-remote.ts';
 const WHOLE_LINES_FROM = 8_155;
 /** More than a line takes, with one of lost events before it. */
 const LINE_SIZE = 1_024;
+
+/**
+ * What stat(2) shows as the size of a trace_pipe. FUSE asks us for what is spliced only below it, and
+ * a program that hears EINVAL then reads. Some programs allocate as much; so it is not larger.
+ */
+export const TEXT_PIPE_SIZE = 2 ** 30;
+
+const NO_TEXT = new TraceSeq(0);
 
 /** How a pipe shows events, and whether it has an end: when tracing is off and all was read. */
 export interface TracePipeStyle {
@@ -37,7 +46,8 @@ export class TracePipe implements OpenFile {
   readonly #remote: TraceRemote;
   readonly #waiter: PipeWaiter;
   readonly #style: TracePipeStyle;
-  readonly #seq = new TraceSeq(LARGEST_READ + LINE_SIZE);
+  /** Made when there is something to print: most of many open pipes may never be. */
+  #seq = NO_TEXT;
   readonly #readAhead = new ReadAhead();
   /** Up to where the text was given to reads; of a read ahead all of it, until it is taken. */
   #taken = 0;
@@ -65,11 +75,15 @@ export class TracePipe implements OpenFile {
     return this.#waiter.release();
   }
 
-  /** @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted. */
-  async read(to: Uint8Array, _offset: number, io: Io): Promise<number> {
-    if (to.length === 0) return 0;
-    const ended = (): boolean => !io.nonblock && this.#isAtEnd;
-    return this.#waiter.untilSome(() => this.#take(to, io.task), io, ended);
+  /**
+   * @throws ErrnoError EAGAIN when it may not wait, EINTR when the waiting was interrupted, EINVAL for a
+   *   splice(2): the program then reads instead.
+   */
+  read(read: Read): Awaitable<void> {
+    if (read.forCache) throw new ErrnoError('EINVAL', 'text is read, and not spliced');
+    if (read.size === 0 || this.#take(read)) return;
+    const ended = (): boolean => !read.nonblock && this.#isAtEnd;
+    return this.#waiter.untilSome(() => this.#take(read), read, ended);
   }
 
   /** Ready as soon as there is an event, text left of one, or the end. */
@@ -90,19 +104,20 @@ export class TracePipe implements OpenFile {
     return this.#taken < this.#seq.length;
   }
 
-  #take(to: Uint8Array, task: HostTask): number | undefined {
-    const size = Math.min(to.length, LARGEST_READ);
+  #take(read: Read): boolean {
+    const { task } = read;
+    const size = Math.min(read.size, LARGEST_READ);
     if (!this.#hasText && this.#readAhead.take(size)) this.#taken = 0;
     if (!this.#hasText) this.#fill(size, this.#waiter.readers, task);
-    if (!this.#hasText) return undefined;
-    const end = Math.min(this.#taken + to.length, this.#seq.length);
+    if (!this.#hasText) return false;
+    const end = Math.min(this.#taken + size, this.#seq.length);
     const text = this.#seq.bytes.subarray(this.#taken, end);
-    to.set(text);
+    read.give(text);
     this.#taken = end;
     this.#hasRead = true;
     if (this.#style.readsAhead && !this.#hasText && text.length > size - LINE_SIZE)
       this.#fillAhead(size, this.#waiter.readers, task);
-    return text.length;
+    return true;
   }
 
   #fillAhead(size: number, readers: readonly RemoteReader[], task: HostTask): void {
@@ -124,6 +139,7 @@ export class TracePipe implements OpenFile {
     this.#taken = 0;
     let skipped = 0;
     const { merge, until } = this.#settled(readers, task);
+    if (this.#seq === NO_TEXT && merge.oldest) this.#seq = new TraceSeq(LARGEST_READ + LINE_SIZE);
     for (let next = merge.oldest; next && next.ts <= until; next = merge.oldest) {
       const start = this.#seq.length;
       this.#style.output.print(next, this.#seq);

@@ -1,36 +1,24 @@
 import { constants as open } from 'node:fs';
-import { Deferred } from '../deferred.ts';
 import { ErrnoError } from '../errno.ts';
 import type { HostTask } from '../host-task.ts';
-import type { Dir, Io, Node, OpenFile } from './nodes.ts';
+import { DyingUsers } from './dying-users.ts';
+import { type Changes, type Inode, Inodes } from './inodes.ts';
+import type { Awaitable, Dir, Io, OpenFile, Read } from './nodes.ts';
 
 interface Handle {
   readonly file: OpenFile;
   readonly readable: boolean;
   readonly writable: boolean;
-  /** Who opened it, or read it last. */
-  user: HostTask | undefined;
 }
 
-const EPOCH = new Date(0);
-
-/** What stat(2) shows of a path. */
-export interface Attributes {
+/** What stat(2) shows of a node. Times are in ms since 1970. */
+export interface Attributes extends Required<Changes> {
   readonly isDir: boolean;
-  /** The permission bits. */
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
   readonly size: number;
-  readonly atime: Date;
-  readonly mtime: Date;
 }
-
-/** What chmod(2), chown(2) and utimes(2) may change. */
-export type Changes = Partial<Pick<Attributes, 'mode' | 'uid' | 'gid' | 'atime' | 'mtime'>>;
 
 export interface TracefsOptions {
-  /** Who owns all files at first. */
+  /** The first owner of all files. */
   readonly uid: number;
   readonly gid: number;
   /** Show every file with a size of 0, as tracefs does, whatever it contains. */
@@ -41,64 +29,44 @@ export interface TracefsOptions {
 const POLLIN = 0x001 | 0x040; // and POLLRDNORM
 const POLLOUT = 0x004 | 0x100; // and POLLWRNORM
 
-/** How long a file that is probably being closed holds up the next open. */
-const CLOSING_MS = 50;
-/** And one whose user is dying: as long as a busy machine may take for it. */
-const DYING_MS = 2_000;
-
 /**
- * The file operations over a tree of nodes: paths, open files and errnos, as a shell's system
- * calls arrive. Knows nothing of FUSE, so a test needs no mount.
+ * The file operations over a tree of nodes: open files and errnos, as a shell's system calls
+ * arrive. Knows nothing of FUSE, so a test needs no mount.
  */
 export class Tracefs {
-  readonly #root: Dir;
+  readonly inodes: Inodes;
   readonly #options: TracefsOptions;
-  readonly #changes = new Map<Node, Changes>();
   readonly #handles = new Map<number, Handle>();
-  readonly #closing = new Map<number, Deferred>();
+  readonly #users = new DyingUsers();
   #nextFd = 1;
-  #reading = 0;
 
   constructor(root: Dir, options: TracefsOptions) {
-    this.#root = root;
+    this.inodes = new Inodes(root);
     this.#options = options;
   }
 
-  /** @throws ErrnoError ENOENT, ENOTDIR */
-  lookup(path: string): Node {
-    let node: Node = this.#root;
-    for (const name of path.split('/').filter(Boolean)) {
-      if (node.kind !== 'dir') throw new ErrnoError('ENOTDIR', path);
-      const child: Node | undefined = Object.hasOwn(node.children, name)
-        ? node.children[name]
-        : undefined;
-      if (!child) throw new ErrnoError('ENOENT', path);
-      node = child;
-    }
-    return node;
+  /** stat(2). @throws ErrnoError ENOENT */
+  stat(inode: Inode): Awaitable<Attributes> {
+    const { node } = inode;
+    const size = node.kind === 'dir' || this.#options.sizeZero ? 0 : node.size();
+    if (typeof size === 'number') return this.#attributes(inode, size);
+    return size.then((known) => this.#attributes(inode, known));
   }
 
-  /** The names in a directory. @throws ErrnoError ENOENT, ENOTDIR */
-  readdir(path: string): string[] {
-    const node = this.lookup(path);
-    if (node.kind !== 'dir') throw new ErrnoError('ENOTDIR', path);
-    return Object.keys(node.children);
-  }
-
-  /** stat(2). @throws ErrnoError ENOENT, ENOTDIR */
-  async stat(path: string): Promise<Attributes> {
-    const node = this.lookup(path);
-    const { uid, gid, sizeZero } = this.#options;
-    const size = node.kind === 'dir' || sizeZero ? 0 : await node.size();
-    const { mode } = node;
+  #attributes({ node, changes }: Inode, size: number): Attributes {
+    const { uid, gid } = this.#options;
     const isDir = node.kind === 'dir';
-    return { isDir, mode, uid, gid, size, atime: EPOCH, mtime: EPOCH, ...this.#changes.get(node) };
+    return { isDir, mode: node.mode, uid, gid, size, atimeMs: 0, mtimeMs: 0, ...changes };
+  }
+
+  /** Whether a later stat(2) may show another size, though nobody has changed the file by it. */
+  sizeVaries({ node }: Inode): boolean {
+    return node.kind === 'file' && !node.hasFixedSize && !this.#options.sizeZero;
   }
 
   /** chmod(2), chown(2), utimes(2): kept for as long as we live. */
-  change(path: string, changes: Changes): void {
-    const node = this.lookup(path);
-    this.#changes.set(node, { ...this.#changes.get(node), ...changes });
+  change(inode: Inode, changes: Changes): void {
+    inode.changes = { ...inode.changes, ...changes };
   }
 
   get openFiles(): number {
@@ -106,10 +74,9 @@ export class Tracefs {
   }
 
   /** open(2) with O_* `flags`. Returns a file descriptor of this tree. */
-  async open(path: string, flags: number, task: HostTask): Promise<number> {
-    await this.#settle();
-    const node = this.lookup(path);
-    if (node.kind === 'dir') throw new ErrnoError('EISDIR', path);
+  async open({ node, name }: Inode, flags: number, task: HostTask): Promise<number> {
+    await this.#users.gone();
+    if (node.kind === 'dir') throw new ErrnoError('EISDIR', name);
     if ((flags & open.O_DIRECT) !== 0) throw new ErrnoError('EINVAL', 'no O_DIRECT');
     const access = flags & (open.O_WRONLY | open.O_RDWR);
     const readable = access !== open.O_WRONLY;
@@ -117,36 +84,29 @@ export class Tracefs {
     const truncates = (flags & open.O_TRUNC) !== 0;
     const file = await node.open({ task, reads: readable, writes: writable, truncates });
     const fd = this.#nextFd++;
-    this.#handles.set(fd, { file, readable, writable, user: task });
+    this.#handles.set(fd, { file, readable, writable });
+    if (file.release) this.#users.opened(fd, task);
     return fd;
   }
 
-  /** read(2) into `to`, or pread(2): the caller keeps the position. Returns how much it was. */
-  async read(fd: number, to: Uint8Array, offset: number, io: Io): Promise<number> {
-    const handle = this.#handle(fd);
-    const { file, readable } = handle;
+  /** Whether it matters when one of several descriptors of an open file is closed. */
+  heedsFlush(fd: number): boolean {
+    return this.#handle(fd).file.flush !== undefined;
+  }
+
+  /** read(2), or pread(2). */
+  read(fd: number, read: Read): Awaitable<void> {
+    const { file, readable } = this.#handle(fd);
     if (!readable) throw new ErrnoError('EBADF', 'opened for writing only');
     if (!file.read) throw new ErrnoError('EINVAL', 'not a file to read');
-    this.#staysOpen(fd);
-    handle.user = io.task;
-    this.#reading++;
-    try {
-      return await file.read(to, offset, io);
-    } catch (error) {
-      // Nearly always the signal ends the reader, and its descriptors are closed next.
-      if (error instanceof ErrnoError && error.code === 'EINTR')
-        this.#mayClose(fd, io.task.dying() ? DYING_MS : CLOSING_MS);
-      throw error;
-    } finally {
-      this.#reading--;
-    }
+    this.#users.used(fd, read.task);
+    return file.read(read);
   }
 
   /** write(2). Returns how much was written. */
   async write(fd: number, data: Uint8Array, io: Io): Promise<number> {
     const { file, writable } = this.#handle(fd);
     if (!writable) throw new ErrnoError('EBADF', 'opened for reading only');
-    this.#staysOpen(fd);
     if (file.writeSome) return file.writeSome(data, io);
     if (!file.write) throw new ErrnoError('EINVAL', 'not a file to write');
     await file.write(data, io);
@@ -162,9 +122,7 @@ export class Tracefs {
 
   /** One of the descriptors of this open file was closed, perhaps the last. */
   flush(fd: number): void {
-    const { file } = this.#handle(fd);
-    file.flush?.();
-    if (file.release) this.#mayClose(fd);
+    this.#handle(fd).file.flush?.();
   }
 
   /** The last one was closed. */
@@ -172,37 +130,7 @@ export class Tracefs {
     const { file } = this.#handle(fd);
     this.#handles.delete(fd);
     await file.release?.();
-    this.#staysOpen(fd);
-  }
-
-  /**
-   * Waits for what came before to have its effect, so that in `kill $reader; cat buffer_size_kb`
-   * the cat finds the reader gone. On a busy machine the reader may not even have noticed the
-   * signal yet; and the kernel tells us of a close only some time after it.
-   */
-  async #settle(): Promise<void> {
-    if (this.#reading > 0) await new Promise((resolve) => setImmediate(resolve));
-    for (const [fd, { file, user }] of this.#handles)
-      if (file.release && user?.dying()) this.#mayClose(fd, DYING_MS);
-    await Promise.all([...this.#closing.values()].map(({ promise }) => promise));
-  }
-
-  #mayClose(fd: number, limitMs = CLOSING_MS): void {
-    if (this.#closing.has(fd)) return;
-    const closing = new Deferred();
-    this.#closing.set(fd, closing);
-    const timer = setTimeout(() => {
-      const handle = this.#handles.get(fd); // Gone while its release waits for a start.
-      if (handle) handle.user = undefined; // Still there: somebody else has it open too.
-      this.#staysOpen(fd);
-    }, limitMs);
-    void closing.promise.then(() => clearTimeout(timer));
-  }
-
-  /** Or was closed by now: nobody needs to wait for that any more. */
-  #staysOpen(fd: number): void {
-    this.#closing.get(fd)?.resolve();
-    this.#closing.delete(fd);
+    this.#users.closed(fd);
   }
 
   #handle(fd: number): Handle {

@@ -8,18 +8,18 @@ import { Deferred } from '../../src/deferred.ts';
 import { tracefsRoot } from '../../src/fs/hypervisor-dir.ts';
 import type { Io } from '../../src/fs/nodes.ts';
 import { TraceRemote } from '../../src/fs/trace-remote.ts';
-import { Tracefs } from '../../src/fs/tracefs.ts';
 import { VirtualHost } from '../../src/host-sim/virtual-host.ts';
 import { pfnOf, physToVirt } from '../../src/hypervisor-sim/memory.ts';
 import { walkOwnership } from '../../src/hypervisor-sim/ownership-walk.ts';
 import { PSCI_POWER_DOWN, SMC_FUNCTIONS } from '../../src/hypervisor-sim/smccc.ts';
 import { PAGE_SIZE } from '../../src/units.ts';
+import { PathTracefs } from '../support/path-tracefs.ts';
 import { TASK } from '../support/ring.ts';
 
 /** A mount's tree on a machine in virtual time, without the mount. */
 class Sim {
   readonly #machine;
-  readonly fs: Tracefs;
+  readonly fs: PathTracefs;
   readonly hypervisor;
 
   private constructor(name: string, cpus: number, isVirtual: boolean, host?: VirtualHost) {
@@ -36,7 +36,7 @@ class Sim {
       seed: 1,
     });
     const remote = new TraceRemote(new HypTrace(this.#machine));
-    this.fs = new Tracefs(tracefsRoot(remote, sim), { uid: 0, gid: 0 });
+    this.fs = new PathTracefs(tracefsRoot(remote, sim), { uid: 0, gid: 0 });
   }
 
   static async start({ name = 'boot', cpus = 2, isVirtual = true } = {}): Promise<Sim> {
@@ -72,7 +72,13 @@ class Sim {
   }
 }
 
-const IO: Io = { task: TASK, nonblock: false, forCache: false, onInterrupt: () => {} };
+const IO: Io = {
+  task: TASK,
+  nonblock: false,
+  forCache: false,
+  isPageFault: () => false,
+  onInterrupt: () => {},
+};
 
 test('sim/ has these files, beside a hypervisor/ that stays as it is', async () => {
   const { fs } = await Sim.start();

@@ -163,10 +163,18 @@ describe('a splice from an instance’s trace_pipe_raw', () => {
     await machine.close(fd);
   });
 
-  test('is told a size to splice up to, which the strict one has not', async () => {
+  test('is told a size to splice up to, in each view', async () => {
     const { machine, fd } = await spliced(0);
     expect((await machine.fs.stat('/per_cpu/cpu0/trace_pipe_raw')).size).toBe(2 ** 40);
-    expect((await machine.fs.stat(`/hypervisor/${RAW}`)).size).toBe(0);
+    expect((await machine.fs.stat(`/hypervisor/${RAW}`)).size).toBe(2 ** 40);
+    await machine.close(fd);
+  });
+
+  test('takes no event for a page fault of a mapping', async () => {
+    const { machine, fd } = await spliced(3);
+    const fault = machine.io({ forCache: true, isPageFault: () => true });
+    await expect(machine.read(fd, PAGE, 0, fault)).rejects.toThrow('EIO:');
+    expect(await machine.read(fd, PAGE, 0)).toHaveLength(PAGE);
     await machine.close(fd);
   });
 

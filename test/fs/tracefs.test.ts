@@ -52,12 +52,13 @@ describe('stat', () => {
     expect(size).toBe((await machine.cat(file)).length);
   });
 
-  test.each(['trace_pipe', 'trace', 'selftest_event', 'per_cpu'])(
-    'shows no size of %s',
-    async (file) => {
-      expect((await new TestMachine().fs.stat(`/hypervisor/${file}`)).size).toBe(0);
-    },
-  );
+  test('shows a size of a pipe, without which no splice would ask for its text', async () => {
+    expect((await new TestMachine().fs.stat('/hypervisor/trace_pipe')).size).toBe(2 ** 30);
+  });
+
+  test.each(['trace', 'selftest_event', 'per_cpu'])('shows no size of %s', async (file) => {
+    expect((await new TestMachine().fs.stat(`/hypervisor/${file}`)).size).toBe(0);
+  });
 
   test('remembers what was changed, of that file alone', async () => {
     const { fs } = new TestMachine();
@@ -128,18 +129,27 @@ describe('a reader that was killed', () => {
   test('is gone before the next command, however late its close arrives', async () => {
     const machine = new TestMachine();
     const fd = await interrupted(machine);
+    machine.dying = true;
     const state = machine.cat('buffer_size_kb');
     await machine.advance(10);
     await machine.close(fd);
     expect(await state).toBe('7 (unloaded)\n');
   });
 
-  test('holds nobody up for long if it lives on', async () => {
+  test('holds nobody up if it lives on', async () => {
     const machine = new TestMachine();
     await interrupted(machine);
+    expect(await machine.cat('buffer_size_kb')).toBe('7 (loaded)\n');
+  });
+
+  test('holds others up once, and not for long, if its pipe stays open elsewhere', async () => {
+    const machine = new TestMachine();
+    await machine.open('trace_pipe', constants.O_RDONLY);
+    machine.dying = true;
     const state = machine.cat('buffer_size_kb');
-    await machine.advance(50);
+    await machine.advance(2_000);
     expect(await state).toBe('7 (loaded)\n');
+    expect(await machine.cat('buffer_size_kb')).toBe('7 (loaded)\n');
   });
 
   test('is waited for from the moment that it is sure to die', async () => {
@@ -156,7 +166,7 @@ describe('a reader that was killed', () => {
   test('may be closed while a start takes its time', async () => {
     const machine = new TestMachine();
     const fd = await interrupted(machine);
-    const started = machine.write('tracing_on', '1'); // Waits for the closing, then takes 100 ms.
+    const started = machine.write('tracing_on', '1');
     await machine.advance(60);
     const closed = machine.close(fd); // Its release waits for the start's lock.
     await machine.advance(150);

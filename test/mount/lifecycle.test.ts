@@ -3,13 +3,11 @@ import {
   chmodSync,
   mkdirSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { constants } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect } from 'vitest';
@@ -63,23 +61,6 @@ describe('the daemon', () => {
     daemon.child.process.kill('SIGINT');
     expect(await daemon.child.kill('SIGTERM')).toBe(0);
     expect(isMounted(daemon.dir)).toBe(false);
-  });
-
-  // libfuse's threads, which alone block SIGTERM of themselves: one that is cancelled in a handler of
-  // libuv's keeps libuv's lock.
-  test('has no thread of libfuse’s that a signal may come to', async ({ daemon }) => {
-    await daemon.start();
-    await daemon.sh('cat tracing_on');
-    const tasks = `/proc/${daemon.child.pid}/task`;
-    const blocked = readdirSync(tasks).map((task) => {
-      const status = readFileSync(`${tasks}/${task}/status`, 'latin1');
-      return BigInt(`0x${/^SigBlk:\t(\w+)$/m.exec(status)?.[1]}`);
-    });
-    const blocks = (signal: NodeJS.Signals) => (set: bigint) =>
-      ((set >> BigInt(constants.signals[signal] - 1)) & 1n) === 1n;
-    const ofLibfuse = blocked.filter(blocks('SIGTERM'));
-    expect(ofLibfuse.length).toBeGreaterThan(1);
-    expect(ofLibfuse.every(blocks('SIGCHLD'))).toBe(true);
   });
 
   test('that is killed leaves no dead mount, and frees who waited', async ({ daemon }) => {

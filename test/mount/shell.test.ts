@@ -3,7 +3,10 @@ import { Child, test } from '../support/daemon.ts';
 
 /** What a shell sees: each row a command in hypervisor/, and what it says or prints. */
 const ROWS: [command: string, says: string][] = [
-  ['stat -c "%a %s %U" tracing_on trace_pipe per_cpu', '640 2 root\n640 0 root\n750 0 root\n'],
+  [
+    'stat -c "%a %s %U" tracing_on trace_pipe per_cpu',
+    '640 2 root\n640 1073741824 root\n750 0 root\n',
+  ],
   ['stat -f -c %T .', 'fuseblk\n'],
   ['echo 0x1 > tracing_on', 'Invalid argument'],
   ['echo 18446744073709551616 > buffer_size_kb', 'Numerical result out of range'],

@@ -106,12 +106,11 @@ describe('on a quiet pipe', () => {
     expect(dd.stderr).toContain('Resource temporarily unavailable');
   });
 
-  test('busybox cat, which splices into a pipe, shows all of a text file and nothing of trace_pipe', async () => {
+  test('busybox cat, which splices into a pipe, shows all of a text file', async () => {
     const cat = daemon.spawn('busybox', 'cat', 'tracing_on', 'events/header_page', 'trace_clock');
     expect(await cat.exit()).toBe(0);
     const { stdout } = await daemon.sh('cat tracing_on events/header_page trace_clock');
     expect(cat.stdout).toBe(stdout);
-    expect((await daemon.sh('busybox cat trace_pipe | cat')).stdout).toBe('');
   });
 });
 

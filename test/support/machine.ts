@@ -6,7 +6,6 @@ import { ErrnoError } from '../../src/errno.ts';
 import { tracefsRoot } from '../../src/fs/hypervisor-dir.ts';
 import type { Io } from '../../src/fs/nodes.ts';
 import { TraceRemote } from '../../src/fs/trace-remote.ts';
-import { Tracefs } from '../../src/fs/tracefs.ts';
 import { PageAllocator } from '../../src/host-sim/page-allocator.ts';
 import type { HostTask } from '../../src/host-task.ts';
 import type { HypercallName } from '../../src/hypervisor-sim/hypercalls.ts';
@@ -15,6 +14,7 @@ import { allocateMachine } from '../../src/hypervisor-sim/machine-memory.ts';
 import { realTime } from '../../src/hypervisor-sim/machine-time.ts';
 import { walkOwnership } from '../../src/hypervisor-sim/ownership-walk.ts';
 import { KIB, MIB, NS_PER_MS } from '../../src/units.ts';
+import { PathTracefs } from './path-tracefs.ts';
 
 const START_NS = 1_234_567_890_000;
 
@@ -26,7 +26,7 @@ export class TestMachine {
   readonly hypervisor: Hypervisor;
   readonly pages: PageAllocator;
   readonly remote: TraceRemote;
-  readonly fs: Tracefs;
+  readonly fs: PathTracefs;
   readonly warnings: string[] = [];
   /** Of the hypercalls made by name, in order. */
   readonly hypercalls: HypercallName[] = [];
@@ -60,7 +60,7 @@ export class TestMachine {
         warn: (message) => this.warnings.push(message),
       }),
     );
-    this.fs = new Tracefs(tracefsRoot(this.remote), { uid: 0, gid: 0 });
+    this.fs = new PathTracefs(tracefsRoot(this.remote), { uid: 0, gid: 0 });
   }
 
   get task(): HostTask {
@@ -132,7 +132,14 @@ export class TestMachine {
   }
 
   io(options: Partial<Io> = {}): Io {
-    return { task: this.task, nonblock: false, forCache: false, onInterrupt: () => {}, ...options };
+    return {
+      task: this.task,
+      nonblock: false,
+      forCache: false,
+      isPageFault: () => false,
+      onInterrupt: () => {},
+      ...options,
+    };
   }
 
   /** All lines that a non-blocking read of a pipe gives. */

@@ -8,11 +8,11 @@ import { ErrnoError } from '../../../src/errno.ts';
 import { tracefsRoot } from '../../../src/fs/hypervisor-dir.ts';
 import type { Dir, Io } from '../../../src/fs/nodes.ts';
 import { TraceRemote } from '../../../src/fs/trace-remote.ts';
-import { Tracefs } from '../../../src/fs/tracefs.ts';
 import { parseScenario } from '../../../src/host-sim/scenario-file.ts';
 import { VirtualHost } from '../../../src/host-sim/virtual-host.ts';
 import { KERNEL_THREAD } from '../../../src/host-task.ts';
 import { NS_PER_MS } from '../../../src/units.ts';
+import { PathTracefs } from '../../support/path-tracefs.ts';
 import type { Fuzzed } from './fuzzed.ts';
 
 const OPTIONS = { cpus: 2, memoryMib: 8, counterHz: 1_000_000_000 };
@@ -26,6 +26,7 @@ const IO: Io = {
   task: KERNEL_THREAD,
   nonblock: true,
   forCache: false,
+  isPageFault: () => false,
   onInterrupt: (callback) => void setImmediate(callback),
 };
 
@@ -34,7 +35,7 @@ export class FuzzedMachine implements Fuzzed {
   readonly pid = 0;
   readonly #host: VirtualHost;
   readonly #root: Dir;
-  readonly #fs: Tracefs;
+  readonly #fs: PathTracefs;
 
   private constructor() {
     const scenario = loadScenario('boot');
@@ -48,7 +49,7 @@ export class FuzzedMachine implements Fuzzed {
       seed: 1,
     });
     this.#root = tracefsRoot(new TraceRemote(new HypTrace(machine)), sim);
-    this.#fs = new Tracefs(this.#root, { uid: 0, gid: 0 });
+    this.#fs = new PathTracefs(this.#root, { uid: 0, gid: 0 });
   }
 
   /** All of it traced. */
