@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Benchmark, timeNs } from './benchmark.ts';
+import { type Benchmark, ratio, timeNs } from './benchmark.ts';
 import { Daemon } from './daemon.ts';
 import type { HostTracefs } from './host-tracefs.ts';
 
@@ -24,6 +24,7 @@ export function controlFiles(tracefs: HostTracefs | undefined): Benchmark[] {
       unit: 'µs',
       better: 'less',
       besides: 'the kernel',
+      target: ratio(20),
       async setUp() {
         daemon = await Daemon.start(2, '--rate', '0');
         return () => daemon.stop();

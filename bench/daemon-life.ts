@@ -56,7 +56,7 @@ async function idleOnce(): Promise<{ cpuShare: number; rssMib: number }> {
 }
 
 /** Of all threads, to the nanosecond: /proc/PID/stat counts in hundredths of a second. */
-function cpuSeconds(daemon: Daemon): number {
+export function cpuSeconds(daemon: Daemon): number {
   const tasks = `/proc/${daemon.process.pid}/task`;
   const ns = readdirSync(tasks).map((task) =>
     Number(readFileSync(`${tasks}/${task}/schedstat`, 'latin1').split(' ')[0]),

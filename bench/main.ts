@@ -6,6 +6,7 @@ import { idle, ready } from './daemon-life.ts';
 import { drainText } from './drain-text.ts';
 import { HostTracefs } from './host-tracefs.ts';
 import { wakeUp } from './latency.ts';
+import { manyPipes } from './many-pipes.ts';
 import { merge } from './merge.ts';
 import { rawPages, traceCmdRecord } from './raw-pages.ts';
 import { printHeader, printResult, type Result, resultOf, saveResults } from './report.ts';
@@ -35,6 +36,7 @@ const benchmarks = (tracefs: HostTracefs | undefined): readonly Benchmark[] => [
   ready,
   ...idle(),
   ...controlFiles(tracefs),
+  ...manyPipes(),
 ];
 
 async function measure(benchmark: Benchmark, rounds: number): Promise<Result> {

@@ -35,6 +35,13 @@ export function rawPages(tracefs: HostTracefs | undefined): Benchmark[] {
     },
     {
       ...common,
+      ...small(({ ours, empty }) => ({ ours, beside: empty })),
+      name: 'raw pages, 4 KiB reads',
+      besides: 'an empty FUSE read',
+      target: ratio(0.85),
+    },
+    {
+      ...common,
       ...large(({ ours, kernel }) => ({ ours, beside: kernel })),
       name: 'raw pages, 128 KiB reads',
       besides: 'the kernel',
@@ -53,15 +60,22 @@ export function rawPages(tracefs: HostTracefs | undefined): Benchmark[] {
 function smallReads(tracefs: HostTracefs | undefined) {
   const size = 4 * KIB;
   let daemon: Daemon;
+  let fuse: MountProcess;
   return sameRounds(
     async () => {
       daemon = await Daemon.start(CPUS, ...TRAPS);
+      fuse = await startEmptyFuse();
       await drain(daemon, SMALL_EVENTS, size); // Compiled by then.
-      return () => daemon.stop();
+      await emptyMbPerS(fuse, size);
+      return async () => {
+        await fuse.stop();
+        await daemon.stop();
+      };
     },
     async () => ({
       ours: await drain(daemon, SMALL_EVENTS, size),
       kernel: tracefs && (await kernelMbPerS(tracefs, SMALL_EVENTS, size)),
+      empty: await emptyMbPerS(fuse, size),
     }),
   );
 }
