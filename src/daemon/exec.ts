@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { type Covers, writeCovers } from './exec-covers.ts';
 import { EXIT, type ExitCode, ExitError } from './exit-code.ts';
 import { canonical, isOurs } from './mountpoint.ts';
+import { EXEC_DIR_PREFIX } from './serve.ts';
 import { UndoStack } from './undo-stack.ts';
 
 const SCRIPT = fileURLToPath(new URL('../../scripts/in-namespace.sh', import.meta.url));
@@ -55,7 +56,7 @@ function servedAt(mountpoint: string): string {
 
 function makeDir(): string {
   try {
-    return mkdtempSync(join(tmpdir(), 'pkvm-tracefs-exec-'));
+    return mkdtempSync(join(tmpdir(), EXEC_DIR_PREFIX));
   } catch (error) {
     throw new ExitError(EXIT.CANNOT_CREATE, `TMPDIR cannot be used: ${(error as Error).message}`);
   }

@@ -1,12 +1,15 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Daemon, type DaemonOptions, startDaemon } from './daemon.ts';
-import { EXIT, type ExitCode } from './exit-code.ts';
+import { EXIT, type ExitCode, ExitError } from './exit-code.ts';
 import { print } from './output-file.ts';
+
+/** How the name begins of the directory that an `exec` makes for itself. */
+export const EXEC_DIR_PREFIX = 'pkvm-tracefs-exec-';
 
 /** How long an orderly end may take. */
 const STOP_MS = 5_000;
@@ -48,13 +51,18 @@ async function sayReady(daemon: Daemon, mountpoint: string): Promise<void> {
 /**
  * Serves one `exec`, however that ends: until standard input does. The directory that the
  * mountpoint is in goes with the mount.
+ *
+ * @throws ExitError when no `exec` has made that directory.
  */
 export async function serveExec(options: DaemonOptions, log: Logger): Promise<ExitCode> {
+  const dir = dirname(options.mountpoint);
+  if (!basename(dir).startsWith(EXEC_DIR_PREFIX))
+    throw new ExitError(EXIT.USAGE, '--for-exec is for exec alone');
   const over = once(process.stdin.resume(), 'end').then(() => 'exec has ended');
   try {
     return await serve(options, log, over);
   } finally {
-    rmSync(dirname(options.mountpoint), { recursive: true, force: true });
+    rmSync(dir, { recursive: true, force: true });
   }
 }
 

@@ -143,6 +143,15 @@ describe('pkvm-tracefs exec that is killed leaves no daemon, mount or directory'
   });
 });
 
+test('the daemon of an exec removes no directory but one that an exec has made', async () => {
+  const mountpoint = join(dir, 'mountpoint');
+  mkdirSync(mountpoint);
+  writeFileSync(join(dir, 'precious'), '');
+  const daemon = new Child(process.execPath, [MAIN, 'mount', mountpoint, '--for-exec']);
+  expect(await daemon.exit()).toBe(64);
+  expect(readdirSync(dir)).toEqual(['mountpoint', 'precious']);
+});
+
 describe('pkvm-tracefs exec refuses in one line', () => {
   test.for([
     ['a TMPDIR that is missing', 73, ['env', 'TMPDIR=/nope'], []],
