@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { HypTrace } from '../../src/daemon/hyp-trace.ts';
 import { switchOnVirtual } from '../../src/daemon/machine.ts';
 import { loadScenario } from '../../src/daemon/scenarios.ts';
@@ -135,6 +135,27 @@ describe('sim/clock', () => {
     setTimeout(() => interrupt(), 20);
     await expect(write).rejects.toThrow('EINTR:');
   });
+});
+
+test('a write that changes what runs ends by a signal, and the change goes on', async () => {
+  const sim = await Sim.start({ name: 'storm' });
+  const mayEnd = new Deferred();
+  const windDown = VirtualHost.prototype.windDown;
+  vi.spyOn(VirtualHost.prototype, 'windDown').mockImplementation(async function (
+    this: VirtualHost,
+  ) {
+    await mayEnd.promise;
+    await windDown.call(this);
+  });
+  const interrupted = new Deferred();
+  const onInterrupt = (callback: () => void) => void interrupted.promise.then(callback);
+  const write = sim.write('sim/seed', '7', { ...IO, onInterrupt });
+  setImmediate(interrupted.resolve);
+  await expect(write).rejects.toThrow('EINTR:');
+  expect(await sim.cat('sim/seed')).toBe('1\n');
+  mayEnd.resolve();
+  await sim.write('sim/scenario', 'storm'); // It comes after.
+  expect(await sim.cat('sim/seed')).toBe('7\n');
 });
 
 describe('while time advances', () => {
