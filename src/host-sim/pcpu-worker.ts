@@ -15,7 +15,7 @@ import { PageAllocator } from './page-allocator.ts';
 import { PcpuControl } from './pcpu-control.ts';
 import type { PcpuOrder, PcpuWorkerData } from './pcpu-threads.ts';
 
-/** How many steps go by without a look at the control. */
+/** How many steps go by without a look at the time. */
 const BATCH = 1_000;
 /** A thread that sleeps for less is mostly busy with falling asleep and waking up. */
 const MIN_SLEEP_MS = 1;
@@ -68,6 +68,7 @@ class PcpuWorker {
       this.#control.sleep(seen, Math.max(msFromNs(missingNs), MIN_SLEEP_MS));
     }
     for (let step = 0; step < BATCH && this.#budget >= 1; step++) {
+      if (this.#control.changes !== seen) return; // Among many threads a step may take long.
       const worth = this.#host.step();
       if (worth === 0) {
         this.#control.sleep(seen, msFromNs(this.#host.readyAt - monotonicNs()));

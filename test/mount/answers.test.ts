@@ -1,12 +1,16 @@
 import { readFileSync } from 'node:fs';
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect } from 'vitest';
 import { NS_PER_MS } from '../../src/units.ts';
 import { type Daemon, test } from '../support/daemon.ts';
 
 const ANSWERS = 60;
 const LIMIT_MS = 500;
+/** How long all CPUs are busy before they get something else to do. */
+const STORM_MS = 2_000;
+const SCENARIO_LIMIT_MS = 5_000;
 
 /** Opens, reads and closes each file by turns; resolves to the longest that one took, in ms. */
 async function worstAnswerMs(
@@ -39,6 +43,17 @@ describe('64 CPUs in a storm leave time for others:', () => {
     await daemon.sh('echo 1 > events/enable; echo 1 > tracing_on');
     const files = ['tracing_on', '../sim/rate', 'buffer_size_kb'];
     expect(await worstAnswerMs(daemon, files)).toBeLessThan(LIMIT_MS);
+  }, 120_000);
+
+  test('in real time another scenario begins within seconds', async ({ daemon }) => {
+    await daemon.start('--rate', '0', '--cpus', '64');
+    const scenario = join(daemon.dir, 'sim/scenario');
+    await writeFile(scenario, 'storm'); // When all threads run, as above.
+    await daemon.sh('echo 1 > events/enable; echo 1 > tracing_on');
+    await setTimeout(STORM_MS);
+    const start = performance.now();
+    await writeFile(scenario, 'idle');
+    expect(performance.now() - start).toBeLessThan(SCENARIO_LIMIT_MS);
   }, 120_000);
 
   test('in virtual time each control file answers within 500 ms of an advance', async ({
