@@ -32,6 +32,7 @@ export async function mount(tracefs: Tracefs, options: MountOptions): Promise<()
       'atomic_o_trunc', // O_TRUNC comes with the open, and not as a truncate(2) after it.
       'auto_unmount', // If we are killed, fusermount takes the mount away.
       'big_writes',
+      'max_background=65535', // Closes come in order, however many at once.
       'max_readahead=0', // A splice(2) from a pipe asks for a page at a time.
       `max_read=${MAX_IO}`,
       ...(options.allowOther ? ['allow_other'] : []),

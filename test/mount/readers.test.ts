@@ -69,6 +69,19 @@ describe('a blocked reader', () => {
     }
   });
 
+  test('has closed all its pipes when it has ended, however many', async ({ daemon }) => {
+    await daemon.start('--rate', '0', '--cpus', '1');
+    const { stdout } = await daemon.sh(`python3 -c '
+import os
+for n in range(5):
+    if os.fork() == 0:
+        pipes = [os.open("trace_pipe", os.O_RDONLY) for n in range(300)]
+        os._exit(0)
+    os.wait()
+    print(open("buffer_size_kb").read(), end="")'`);
+    expect(stdout).toBe('7 (unloaded)\n'.repeat(5));
+  });
+
   test('is told at once what there is when tracing stops', async ({ daemon }) => {
     await daemon.start('--rate', '0');
     const { stdout } = await daemon.sh(`
