@@ -15,6 +15,7 @@ const SIZE_TIMEOUT = 0.1;
 
 const NAME_MAX = 255;
 const PERMISSIONS = 0o7777;
+const ANYBODY_WRITES = 0o222;
 /** The number of an entry that has none yet. */
 const UNKNOWN_NUMBER = 0xffff_ffff;
 
@@ -62,9 +63,10 @@ function nodeOperations(tracefs: Tracefs, answering: Answering) {
   const { inodes } = tracefs;
   const attributeTimeout = (inode: Inode): number =>
     tracefs.sizeVaries(inode) ? SIZE_TIMEOUT : FOR_GOOD;
-  // A look-up brings the size as it is now, for programs that splice what they have opened.
+  // A look-up brings the size as it is now, for programs that splice what they have opened. The
+  // kernel has an opinion of its own where somebody has written, or has opened with O_TRUNC.
   const nameTimeout = (inode: Inode): number =>
-    inode.isTransient || tracefs.sizeVaries(inode) ? 0 : FOR_GOOD;
+    inode.isTransient || tracefs.sizeVaries(inode) || isWritable(inode) ? 0 : FOR_GOOD;
   const answerAttributes = answering(async (request) => {
     const inode = inodes.get(request.node);
     request.attributes(statOf(inode, await tracefs.stat(inode)), attributeTimeout(inode));
@@ -84,6 +86,9 @@ function nodeOperations(tracefs: Tracefs, answering: Answering) {
     statfs: answering((request) => request.statfs(PAGE_SIZE, NAME_MAX)),
   } satisfies Partial<Operations>;
 }
+
+const isWritable = ({ node }: Inode): boolean =>
+  node.kind === 'file' && (node.mode & ANYBODY_WRITES) !== 0;
 
 function directoryOperations({ inodes }: Tracefs, answering: Answering) {
   /** The entries of each open directory, as they were when it was opened. */

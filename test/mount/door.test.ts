@@ -106,6 +106,21 @@ splice()'`);
   });
 });
 
+test.for([
+  [': > tracing_on', '0\n'],
+  ['printf 1 > tracing_on', '1\n'],
+])('after %s a splice(2) gives all of the text', async ([write, text], { daemon }) => {
+  await daemon.start('--rate', '0', '--cpus', '1');
+  const { stdout } = await daemon.sh(
+    `stat tracing_on > /dev/null; ${write}
+     python3 -c 'import os
+file = os.open("tracing_on", os.O_RDONLY)
+here, to = os.pipe()
+print(os.read(here, os.splice(file, to, 4096)).decode(), end="")'`,
+  );
+  expect(stdout).toBe(text);
+});
+
 test('a page fault of a mapping of pages takes no events', async ({ daemon }) => {
   await daemon.start('--rate', '0', '--cpus', '1');
   await daemon.sh(`${TRACING} echo 1 > selftest_event`);
