@@ -1,5 +1,6 @@
 import { Deferred } from '../deferred.ts';
 import type { HostTask } from '../host-task.ts';
+import type { Io } from './nodes.ts';
 
 /** How long a busy machine may take to end a task that a signal has killed. */
 const DYING_MS = 2_000;
@@ -41,12 +42,16 @@ export class DyingUsers {
     this.#files.delete(fd);
   }
 
-  /** Resolves when the files of dying users are closed. Undefined when there are none. */
-  gone(): Promise<unknown> | undefined {
+  /**
+   * Resolves when the files of dying users are closed, or when who waits for that is interrupted: it
+   * may have to die first. Undefined when there are none.
+   */
+  gone(onInterrupt: Io['onInterrupt']): Promise<unknown> | undefined {
     if (this.#files.size > MOST_LOOKED_AT) return undefined;
     const dying = [...this.#files.values()].filter(({ user }) => user?.dying());
     if (dying.length === 0) return undefined;
-    return Promise.all(dying.map(closedWithinLimit));
+    const interrupted = new Promise<void>(onInterrupt);
+    return Promise.race([interrupted, Promise.all(dying.map(closedWithinLimit))]);
   }
 }
 

@@ -129,7 +129,7 @@ function fileOperations(tracefs: Tracefs, answering: Answering) {
   return {
     open: answering(async (request, flags) => {
       const inode = tracefs.inodes.get(request.node);
-      const handle = await tracefs.open(inode, flags, caller(request.pid));
+      const handle = await tracefs.open(inode, flags, ioOf(request, flags, false));
       request.opened(handle, {
         directIo: true,
         stream: inode.node.kind === 'file' && !inode.node.seekable,

@@ -1,6 +1,5 @@
 import { constants as open } from 'node:fs';
 import { ErrnoError } from '../errno.ts';
-import type { HostTask } from '../host-task.ts';
 import { DyingUsers } from './dying-users.ts';
 import { type Changes, type Inode, Inodes } from './inodes.ts';
 import type { Awaitable, Dir, Io, OpenFile, Read } from './nodes.ts';
@@ -74,8 +73,12 @@ export class Tracefs {
   }
 
   /** open(2) with O_* `flags`. Returns a file descriptor of this tree. */
-  async open({ node, name }: Inode, flags: number, task: HostTask): Promise<number> {
-    await this.#users.gone();
+  async open(
+    { node, name }: Inode,
+    flags: number,
+    { task, onInterrupt }: Pick<Io, 'task' | 'onInterrupt'>,
+  ): Promise<number> {
+    await this.#users.gone(onInterrupt);
     if (node.kind === 'dir') throw new ErrnoError('EISDIR', name);
     if ((flags & open.O_DIRECT) !== 0) throw new ErrnoError('EINVAL', 'no O_DIRECT');
     const access = flags & (open.O_WRONLY | open.O_RDWR);

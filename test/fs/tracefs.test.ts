@@ -152,6 +152,21 @@ describe('a reader that was killed', () => {
     expect(await machine.cat('buffer_size_kb')).toBe('7 (loaded)\n');
   });
 
+  test('holds nobody up who is killed as well', async () => {
+    const machine = new TestMachine();
+    await machine.open('trace_pipe', constants.O_RDONLY);
+    machine.dying = true;
+    let kill = (): void => {};
+    const onInterrupt = (callback: () => void): void => {
+      kill = callback;
+    };
+    const opened = machine.open('buffer_size_kb', constants.O_RDONLY, machine.io({ onInterrupt }));
+    await machine.advance(1);
+    expect(machine.fs.openFiles).toBe(1);
+    kill();
+    await opened;
+  });
+
   test('is waited for from the moment that it is sure to die', async () => {
     const machine = new TestMachine();
     const fd = await machine.open('trace_pipe', constants.O_RDONLY);

@@ -117,8 +117,8 @@ export class TestMachine {
     await started;
   }
 
-  open(path: string, flags: number): Promise<number> {
-    return this.fs.open(join('/hypervisor', path), flags, this.task);
+  open(path: string, flags: number, io = this.io()): Promise<number> {
+    return this.fs.open(join('/hypervisor', path), flags, io.task, io.onInterrupt);
   }
 
   async read(fd: number, size = 65_536, offset = 0, io = this.io()): Promise<string> {

@@ -35,8 +35,13 @@ export class PathTracefs {
     this.#tracefs.change(this.#inode(path), changes);
   }
 
-  async open(path: string, flags: number, task: HostTask): Promise<number> {
-    return this.#tracefs.open(this.#inode(path), flags, task);
+  async open(
+    path: string,
+    flags: number,
+    task: HostTask,
+    onInterrupt: Io['onInterrupt'] = () => {},
+  ): Promise<number> {
+    return this.#tracefs.open(this.#inode(path), flags, { task, onInterrupt });
   }
 
   get openFiles(): number {
