@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { Child, type Daemon, MAIN, test, until } from '../support/daemon.ts';
@@ -6,6 +6,8 @@ import { PidsLimit } from '../support/pids-limit.ts';
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGKILL'] as const;
 const LIMIT_MS = 200;
+/** As /proc shows it; Node has no name for it. */
+const O_CLOEXEC = 0o2000000;
 const READERS = 100;
 
 const startReaders = async (daemon: Daemon, count: number): Promise<Child[]> => {
@@ -133,6 +135,17 @@ test('a page fault of a mapping of pages takes no events', async ({ daemon }) =>
   expect((await daemon.sh('cat per_cpu/cpu0/stats')).stdout).toMatch(/^entries: 1$/m);
 });
 
+test('a child of the daemon does not have its channel to the kernel', async ({ daemon }) => {
+  await daemon.start('--rate', '0', '--cpus', '1');
+  const proc = `/proc/${daemon.child.pid}`;
+  const channels = readdirSync(`${proc}/fd`).filter((fd) =>
+    leadsTo(`${proc}/fd/${fd}`, '/dev/fuse'),
+  );
+  expect(channels).toHaveLength(1);
+  const info = readFileSync(`${proc}/fdinfo/${channels[0]}`, 'latin1');
+  expect(Number.parseInt(/^flags:\s*(\d+)$/m.exec(info)?.[1] ?? '', 8) & O_CLOEXEC).not.toBe(0);
+});
+
 test('a mountpoint may have a path of any length', async ({ daemon }) => {
   const dir = join(daemon.dir, ...Array.from({ length: 6 }, () => 'x'.repeat(200)));
   mkdirSync(dir, { recursive: true });
@@ -144,6 +157,14 @@ test('a mountpoint may have a path of any length', async ({ daemon }) => {
   expect(readdirSync(dir)).toEqual([]);
   rmSync(join(daemon.dir, 'x'.repeat(200)), { recursive: true });
 });
+
+function leadsTo(link: string, path: string): boolean {
+  try {
+    return readlinkSync(link) === path;
+  } catch {
+    return false; // It was closed meanwhile.
+  }
+}
 
 function waitsFor(pid: string): string {
   return readFileSync(`/proc/${pid}/wchan`, 'latin1');
