@@ -53,6 +53,7 @@ async function measure(): Promise<{ cpuShare: number; tracingOnMs: number }> {
   const waiters = await startWaiters(daemon.path('trace_pipe'));
   try {
     daemon.trace(64);
+    await new Promise((done) => setTimeout(done, IDLE_MS)); // The last of them have come to wait.
     const before = cpuSeconds(daemon);
     await new Promise((done) => setTimeout(done, IDLE_MS));
     const cpuShare = (cpuSeconds(daemon) - before) / (IDLE_MS / 1e3);

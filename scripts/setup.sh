@@ -12,7 +12,8 @@ say() { echo "setup: $*" >&2; }
 
 # Which Debian package brings what; the first name that apt knows is taken.
 missing_packages() {
-  ldconfig -p | grep -q 'libfuse\.so\.2 ' || echo 'libfuse2|libfuse2t64'
+  # Not by a pipe: a grep that ends at the first match lets the program before it fail.
+  grep -q 'libfuse\.so\.2 ' <<< "$(ldconfig -p)" || echo 'libfuse2|libfuse2t64'
   command -v fusermount > /dev/null || echo 'fuse|fuse3'
   command -v make > /dev/null || echo make
   command -v g++ > /dev/null || echo g++
