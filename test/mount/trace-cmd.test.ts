@@ -193,7 +193,7 @@ describe('trace-cmd record', () => {
 
   test('writes pages that libtraceevent and our decoder read alike', async () => {
     const { stdout, stderr } = await simulated(
-      `trace-cmd record --file-version 6 -b 16 -e hypervisor sleep 0.5`, // Pages as they came.
+      `trace-cmd record --file-version 6 -b 16 -e hypervisor sleep 2`, // Pages as they came.
       ['--scenario', 'storm', '--rate', 'max'],
     );
     const file = readFileSync(join(dir, 'trace.dat'));

@@ -23,7 +23,8 @@ from round import Round
 #: What reads through the page cache, where a read that waits is out of reach of most signals.
 PAGE_CACHE = {'copy_file_range', 'exec', 'fadvise', 'mmap', 'readahead', 'sendfile', 'splice'}
 ROUND = 500
-MOUNT = ['--cpus', '2', '--memory', '32', '--scenario', 'boot', '--rate', '2000']
+#: Only errors are logged: that the clock is off is a fault of a busy host, and not of the daemon.
+MOUNT = '--cpus 2 --memory 32 --scenario boot --rate 2000 --log-level error'.split()
 STALL_S = 20
 ANSWER_S = 15
 SETTLED_S = 10
